@@ -21,7 +21,7 @@ static inline void cleanup_free(void *p)
 }
 
 #define _cleanup_close_ __attribute__((cleanup(cleanup_close)))
-#define _cleanup_free_	__attribute__((cleanup(cleanup_free)))
+#define _cleanup_free_  __attribute__((cleanup(cleanup_free)))
 
 /* Moves a descriptor out of a scope-bound variable. */
 static inline int take_fd(int *fd)
@@ -33,12 +33,12 @@ static inline int take_fd(int *fd)
 }
 
 /* Moves a pointer out of a scope-bound variable. */
-#define take_ptr(p)                                                                    \
-	({                                                                             \
-		__auto_type _pp = &(p);                                                \
-		__auto_type _ret = *_pp;                                               \
-		*_pp = NULL;                                                           \
-		_ret;                                                                  \
+#define take_ptr(p)                      \
+	({                               \
+		__auto_type _pp = &(p);  \
+		__auto_type _ret = *_pp; \
+		*_pp = NULL;             \
+		_ret;                    \
 	})
 
 #endif

@@ -14,13 +14,12 @@ struct list {
 	struct list *prev, *next;
 };
 
-#define LIST_INIT(name)                                                                \
-	{                                                                              \
-		&(name), &(name)                                                       \
+#define LIST_INIT(name)          \
+	{                        \
+		&(name), &(name) \
 	}
 
-#define container_of(ptr, type, member)                                                \
-	((type *)((char *)(ptr) - offsetof(type, member)))
+#define container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
 
 static inline void list_init(struct list *l)
 {
@@ -47,16 +46,16 @@ static inline void list_del(struct list *node)
 	list_init(node);
 }
 
-#define list_for_each_entry(pos, head, member)                                         \
-	for (pos = container_of((head)->next, __typeof__(*pos), member);               \
-	     &pos->member != (head);                                                   \
+#define list_for_each_entry(pos, head, member)                           \
+	for (pos = container_of((head)->next, __typeof__(*pos), member); \
+	     &pos->member != (head);                                     \
 	     pos = container_of(pos->member.next, __typeof__(*pos), member))
 
 /* As above; the body may unlink or free `pos`. */
-#define list_for_each_entry_safe(pos, tmp, head, member)                               \
-	for (pos = container_of((head)->next, __typeof__(*pos), member),               \
-	    tmp = container_of(pos->member.next, __typeof__(*pos), member);            \
-	     &pos->member != (head);                                                   \
-	     pos = tmp, tmp = container_of(pos->member.next, __typeof__(*pos), member))
+#define list_for_each_entry_safe(pos, tmp, head, member)                    \
+	for (pos = container_of((head)->next, __typeof__(*pos), member),    \
+	    tmp = container_of(pos->member.next, __typeof__(*pos), member); \
+	     &pos->member != (head); pos = tmp,                             \
+	    tmp = container_of(pos->member.next, __typeof__(*pos), member))
 
 #endif

@@ -3,6 +3,7 @@
 #include "lib/log.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -11,7 +12,6 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <poll.h>
 #include <unistd.h>
 
 static struct {
@@ -26,8 +26,8 @@ static const struct {
 	const char *name;
 	enum log_level level;
 } level_names[] = {
-	{ "err", LOG_ERR_ },   { "error", LOG_ERR_ },	{ "warning", LOG_WARN_ },
-	{ "warn", LOG_WARN_ }, { "notice", LOG_NOTE_ }, { "info", LOG_INFO_ },
+	{ "err", LOG_ERR_ },     { "error", LOG_ERR_ },   { "warning", LOG_WARN_ },
+	{ "warn", LOG_WARN_ },   { "notice", LOG_NOTE_ }, { "info", LOG_INFO_ },
 	{ "debug", LOG_DEBUG_ },
 };
 
@@ -91,8 +91,8 @@ static int prefix(char *buf, size_t len, enum log_level level)
 		return snprintf(buf, len, "<%d>", level);
 	clock_gettime(CLOCK_REALTIME, &now);
 	localtime_r(&now.tv_sec, &tm);
-	return snprintf(buf, len, "%02d:%02d:%02d.%03ld %s: %s%s", tm.tm_hour, tm.tm_min,
-			tm.tm_sec, now.tv_nsec / 1000000, logger.name,
+	return snprintf(buf, len, "%02d:%02d:%02d.%03ld %s: %s%s", tm.tm_hour,
+			tm.tm_min, tm.tm_sec, now.tv_nsec / 1000000, logger.name,
 			level <= LOG_ERR_    ? "error: "
 			: level == LOG_WARN_ ? "warning: "
 					     : "",

@@ -16,7 +16,13 @@
 #include <time.h>
 
 /* Levels are syslog's. */
-enum log_level { LOG_ERR_ = 3, LOG_WARN_ = 4, LOG_NOTE_ = 5, LOG_INFO_ = 6, LOG_DEBUG_ = 7 };
+enum log_level {
+	LOG_ERR_ = 3,
+	LOG_WARN_ = 4,
+	LOG_NOTE_ = 5,
+	LOG_INFO_ = 6,
+	LOG_DEBUG_ = 7
+};
 
 /* Call once, before threads: `name` (borrowed for ever) is the program. */
 void log_init(const char *name);
@@ -50,9 +56,9 @@ struct log_limit {
 	unsigned int used, held_back;
 };
 
-#define LOG_LIMIT_INIT                                                                 \
-	{                                                                              \
-		.burst = 10, .period_s = 10                                            \
+#define LOG_LIMIT_INIT                      \
+	{                                   \
+		.burst = 10, .period_s = 10 \
 	}
 
 /* True when the line may be written; tells how many were held back before it. */
