@@ -51,7 +51,8 @@ PROGRAMS := $(patsubst %,$(B)/%,$(foreach p,memserver vmemdirect,$(if $(wildcard
 UNIT  := $(patsubst tests/unit/%.c,$(B)/tests/unit/%,$(call rwild,tests/unit))
 FUZZ  := $(patsubst tests/fuzz/%.c,$(B)/tests/fuzz/%,$(filter-out tests/fuzz/replay.c,$(wildcard tests/fuzz/*.c)))
 TOOLS := $(patsubst %.c,$(B)/%,$(wildcard tests/tools/*.c))
-BENCH := $(patsubst %.c,$(B)/%,$(call rwild,bench))
+BENCH_LIB := $(call rwild,bench/lib)
+BENCH := $(patsubst %.c,$(B)/%,$(filter-out $(BENCH_LIB),$(call rwild,bench)))
 
 .PHONY: all help deps tests check demo bench lint check-layers fuzz install clean format
 all: $(PROGRAMS)
@@ -99,7 +100,8 @@ $(B)/tests/unit/%: $(B)/obj/tests/unit/%.o $(B)/memserver.a $(B)/vmemdirect.a $(
 	$(call link,$(call pkglibs,$(PKGS_all)) -lcmocka)
 $(B)/tests/tools/%: $(B)/obj/tests/tools/%.o $(B)/lib.a
 	$(call link,$(call pkglibs,$(PKGS_lib)))
-$(B)/bench/%: $(B)/obj/bench/%.o $(B)/lib.a
+$(B)/bench.a: $(call obj,$(BENCH_LIB)) ; $(archive)
+$(B)/bench/%: $(B)/obj/bench/%.o $(B)/bench.a $(B)/lib.a
 	$(call link,$(call pkglibs,$(PKGS_lib) liburing))
 # With clang's fuzzer (make fuzz) the driver is libFuzzer's; elsewhere it is replay.c.
 $(B)/tests/fuzz/%: $(B)/obj/tests/fuzz/%.o $(if $(filter fuzz,$(FLAVOUR)),,$(B)/obj/tests/fuzz/replay.o) \
