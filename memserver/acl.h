@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Who may come in: addresses (ADDR or ADDR/BITS, IPv4 and IPv6) and NVMe host NQNs.
+ * Built at start, read-only afterwards, any thread.
+ */
+#ifndef MEMSERVER_ACL_H
+#define MEMSERVER_ACL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/socket.h>
+
+struct acl;
+
+int acl_new(struct acl **ret);
+void acl_free(struct acl *a);
+
+/* Adds "10.0.0.0/8", "fd00::1" or "nqn.…". -EINVAL: neither. */
+int acl_add(struct acl *a, const char *text);
+
+/* True if nothing was added: loopback and unix peers only, unless `open`. */
+bool acl_is_empty(const struct acl *a);
+void acl_set_open(struct acl *a);
+
+/*
+ * May this address connect? Unix and loopback peers always; with no address rule
+ * in the list, anybody (then an NQN rule decides later, on NVMe doors).
+ */
+bool acl_allows_address(const struct acl *a, const struct sockaddr *sa);
+
+/* May this host NQN use NVMe? With no NQN rule in the list, any may. `len` without
+ * the NUL. */
+bool acl_allows_nqn(const struct acl *a, const char *nqn, size_t len);
+
+/* An address list alone protects NBD; a list of NQNs alone does not. */
+bool acl_has_addresses(const struct acl *a);
+
+#endif
