@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * How the register makes, changes and ends an export. For exports.c only. Main
+ * thread; the caller serialises them.
+ */
+#ifndef MEMSERVER_EXPORT_PRIV_H
+#define MEMSERVER_EXPORT_PRIV_H
+
+#include "memserver/export.h"
+
+/* Takes over `fd` on success only. One reference. What the file holds is adopted. */
+int export_new(struct pool *pool, const struct export_cfg *cfg,
+	       const struct export_id *id, int fd, struct export **ret);
+void export_free(struct export *e);
+
+/* -EFBIG: beyond the addresses reserved when it was opened (4 times its size). */
+int export_grow(struct export *e, uint64_t size);
+/* Nobody may be attached. */
+int export_shrink(struct export *e, uint64_t size);
+void export_set_quota(struct export *e, uint64_t quota); /* 0: none but the size */
+
+/* From now on attach fails, and the last reference frees on a thread of its own. */
+void export_set_dropping(struct export *e, bool dropping);
+
+/* Called once when the memory is really gone, from whatever thread freed it. */
+void export_on_free(struct export *e, void (*freed)(void *arg), void *arg);
+
+#endif

@@ -1,0 +1,367 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A folder and a limit in, files and an account out. Set up on the main thread;
+ * charging from any.
+ */
+#include "memserver/pool.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/magic.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <unistd.h>
+
+#include "lib/cleanup.h"
+#include "lib/log.h"
+#include "lib/size.h"
+
+struct pool {
+	char *path;  /* owned */
+	int dirfd;   /* owned */
+	int lockfd;  /* owned; its flock keeps other memservers out */
+	bool noswap; /* the mount never swaps */
+	uint32_t granule;
+	uint64_t limit, reserve;
+	_Atomic uint64_t used;
+	_Atomic bool is_short; /* the host is below its reserve */
+};
+
+static uint64_t host_memory(const char *key)
+{
+	_cleanup_free_ char *line = NULL;
+	size_t cap = 0, key_len = strlen(key);
+	unsigned long long kib = 0;
+	FILE *f = fopen("/proc/meminfo", "re");
+
+	if (!f)
+		return 0;
+	while (getline(&line, &cap, f) > 0)
+		if (!strncmp(line, key, key_len) && line[key_len] == ':') {
+			kib = strtoull(line + key_len + 1, NULL, 10);
+			break;
+		}
+	fclose(f);
+	return (uint64_t)kib << 10;
+}
+
+/* mkdir -p, the last folder for us alone. */
+static int make_folder(const char *path)
+{
+	_cleanup_free_ char *p = strdup(path);
+
+	if (!p)
+		return -ENOMEM;
+	for (char *s = strchr(p + 1, '/'); s; s = strchr(s + 1, '/')) {
+		*s = '\0';
+		if (mkdir(p, 0755) < 0 && errno != EEXIST)
+			return -errno;
+		*s = '/';
+	}
+	if (mkdir(p, 0700) < 0 && errno != EEXIST)
+		return -errno;
+	return 0;
+}
+
+static bool is_tmpfs(const char *path)
+{
+	struct statfs fs;
+
+	return !statfs(path, &fs) && fs.f_type == TMPFS_MAGIC;
+}
+
+/* Is `path` the root of a mount (another device than its parent)? */
+static bool is_mount_point(const char *path)
+{
+	_cleanup_free_ char *parent = NULL;
+	struct stat here, up;
+
+	if (asprintf(&parent, "%s/..", path) < 0)
+		return false;
+	return !stat(path, &here) && !stat(parent, &up) && here.st_dev != up.st_dev;
+}
+
+/* The pool mounts its own tmpfs unless the folder was given and already is on one. */
+static bool wants_mount(const struct pool_cfg *cfg, const char *path)
+{
+	if (geteuid() != 0)
+		return false;
+	return is_mount_point(path) ? is_tmpfs(path) : !cfg->dir || !is_tmpfs(path);
+}
+
+static void mount_options(const struct pool_cfg *cfg, bool noswap, char *buf,
+			  size_t len)
+{
+	uint64_t size = cfg->limit_bytes ? cfg->limit_bytes : host_memory("MemTotal");
+	int n = snprintf(buf, len, "mode=0700,nr_inodes=4096,huge=%s,size=%llu",
+			 cfg->huge ? "always" : "never",
+			 (unsigned long long)(size + POOL_HUGE_PAGE));
+
+	if (cfg->numa_node >= 0)
+		n += snprintf(buf + n, len - (size_t)n, ",mpol=bind:%d",
+			      cfg->numa_node);
+	if (noswap)
+		snprintf(buf + n, len - (size_t)n, ",noswap");
+}
+
+/* Mounts, or remounts with today's limit what an earlier memserver left. */
+static int mount_pool(const struct pool_cfg *cfg, const char *path, bool *ret_noswap)
+{
+	unsigned long flags = MS_NOSUID | MS_NODEV | MS_NOEXEC;
+	char options[160];
+
+	if (is_mount_point(path))
+		flags |= MS_REMOUNT;
+	mount_options(cfg, true, options, sizeof(options));
+	if (!mount("memserver", path, "tmpfs", flags, options)) {
+		*ret_noswap = true;
+		return 0;
+	}
+	mount_options(cfg, false, options, sizeof(options));
+	if (!mount("memserver", path, "tmpfs", flags, options))
+		return 0;
+	if ((flags & MS_REMOUNT) && errno == EINVAL) {
+		log_warn(
+			"pool %s: could not be remounted with '%s' (what is stored "
+			"there "
+			"may already exceed the limit, or the page size can't change); "
+			"it stays as it is",
+			path, options);
+		return 0;
+	}
+	log_err("pool %s: mounting a tmpfs (%s) failed: %s; give a folder on a tmpfs "
+		"with --pool DIR",
+		path, options, strerror(errno));
+	return -errno;
+}
+
+static int take_lock(struct pool *p)
+{
+	p->lockfd = openat(p->dirfd, "lock", O_CREAT | O_RDWR | O_CLOEXEC, 0600);
+	if (p->lockfd < 0) {
+		log_err("pool %s: cannot write there: %s", p->path, strerror(errno));
+		return -errno;
+	}
+	if (flock(p->lockfd, LOCK_EX | LOCK_NB) < 0) {
+		log_err("pool %s: another memserver is using it; stop it or give this "
+			"one "
+			"a folder of its own with --pool DIR",
+			p->path);
+		return -EBUSY;
+	}
+	return 0;
+}
+
+/* The tmpfs itself limits us too; the account must stop before it does. */
+static void find_limit(struct pool *p, const struct pool_cfg *cfg)
+{
+	struct statfs fs;
+	uint64_t fs_bytes;
+
+	p->limit = cfg->limit_bytes ? cfg->limit_bytes : UINT64_MAX;
+	if (fstatfs(p->dirfd, &fs) < 0 || !fs.f_blocks)
+		return;
+	fs_bytes = (uint64_t)fs.f_blocks * (uint64_t)fs.f_bsize;
+	if (fs_bytes < p->limit) {
+		if (cfg->limit_bytes)
+			log_warn("pool %s: its tmpfs holds less than the pool limit; "
+				 "the "
+				 "limit is that of the tmpfs",
+				 p->path);
+		p->limit = fs_bytes;
+	}
+}
+
+static int default_folder(char **ret_path)
+{
+	int n = geteuid() == 0 ? asprintf(ret_path, "/run/memserver/pool")
+			       : asprintf(ret_path, "/dev/shm/memserver-%u/pool",
+					  (unsigned int)geteuid());
+
+	return n < 0 ? -ENOMEM : 0;
+}
+
+static int open_folder(struct pool *p, const struct pool_cfg *cfg)
+{
+	int r = make_folder(p->path);
+
+	if (r < 0) {
+		log_err("pool %s: cannot make the folder: %s; give another with --pool "
+			"DIR",
+			p->path, strerror(-r));
+		return r;
+	}
+	if (wants_mount(cfg, p->path)) {
+		r = mount_pool(cfg, p->path, &p->noswap);
+		if (r < 0)
+			return r;
+	}
+	p->dirfd = open(p->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (p->dirfd < 0) {
+		log_err("pool %s: %s", p->path, strerror(errno));
+		return -errno;
+	}
+	if (!is_tmpfs(p->path)) {
+		log_err("pool %s: not a tmpfs, so it would lend disk, not memory; "
+			"mount "
+			"one there or give a folder on one with --pool DIR",
+			p->path);
+		return -EOPNOTSUPP;
+	}
+	return take_lock(p);
+}
+
+int pool_open(const struct pool_cfg *cfg, struct pool **ret)
+{
+	struct pool *p = calloc(1, sizeof(*p));
+	int r = -ENOMEM;
+
+	if (!p)
+		return r;
+	p->dirfd = p->lockfd = -1;
+	p->granule = cfg->huge ? POOL_HUGE_PAGE : POOL_PAGE;
+	p->reserve = cfg->reserve_bytes;
+	if (cfg->dir)
+		p->path = strdup(cfg->dir);
+	else if (default_folder(&p->path) < 0)
+		p->path = NULL;
+	if (!p->path)
+		goto fail;
+	r = open_folder(p, cfg);
+	if (r < 0)
+		goto fail;
+	find_limit(p, cfg);
+	pool_watch_host(p);
+	*ret = p;
+	return 0;
+fail:
+	pool_close(p);
+	return r;
+}
+
+void pool_close(struct pool *p)
+{
+	if (!p)
+		return;
+	cleanup_close(&p->lockfd);
+	cleanup_close(&p->dirfd);
+	free(p->path);
+	free(p);
+}
+
+int pool_dirfd(const struct pool *p)
+{
+	return p->dirfd;
+}
+
+const char *pool_path(const struct pool *p)
+{
+	return p->path;
+}
+
+bool pool_is_noswap(const struct pool *p)
+{
+	return p->noswap;
+}
+
+uint32_t pool_granule(const struct pool *p)
+{
+	return p->granule;
+}
+
+int pool_carve(struct pool *p, const char *name, uint64_t size, bool create,
+	       int *ret_fd)
+{
+	_cleanup_close_ int fd = openat(p->dirfd, name,
+					O_RDWR | O_CLOEXEC | O_NOFOLLOW |
+						(create ? O_CREAT | O_EXCL : 0),
+					0600);
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return -errno;
+	if (!S_ISREG(st.st_mode))
+		return -EINVAL;
+	if ((uint64_t)st.st_size < size && ftruncate(fd, (off_t)size) < 0)
+		return -errno;
+	*ret_fd = take_fd(&fd);
+	return 0;
+}
+
+int pool_unlink(struct pool *p, const char *name)
+{
+	return unlinkat(p->dirfd, name, 0) < 0 ? -errno : 0;
+}
+
+int pool_charge(struct pool *p, uint64_t bytes)
+{
+	uint64_t before;
+
+	if (atomic_load_explicit(&p->is_short, memory_order_relaxed))
+		return -ENOSPC;
+	before = atomic_fetch_add(&p->used, bytes);
+	if (before + bytes <= p->limit)
+		return 0;
+	atomic_fetch_sub(&p->used, bytes);
+	return -ENOSPC;
+}
+
+void pool_uncharge(struct pool *p, uint64_t bytes)
+{
+	atomic_fetch_sub(&p->used, bytes);
+}
+
+void pool_charge_found(struct pool *p, uint64_t bytes)
+{
+	atomic_fetch_add(&p->used, bytes);
+}
+
+uint64_t pool_used(const struct pool *p)
+{
+	return atomic_load(&p->used);
+}
+
+uint64_t pool_limit(const struct pool *p)
+{
+	return p->limit;
+}
+
+uint64_t pool_reserve(const struct pool *p)
+{
+	return p->reserve;
+}
+
+bool pool_is_short(const struct pool *p)
+{
+	return atomic_load(&p->is_short);
+}
+
+void pool_watch_host(struct pool *p)
+{
+	char have[SIZE_FORMAT_MAX], want[SIZE_FORMAT_MAX];
+	bool was = atomic_load(&p->is_short);
+	uint64_t available = host_memory("MemAvailable");
+	/* Take up lending again only a little above the mark: no flapping. */
+	uint64_t mark = p->reserve + (was ? p->reserve / 8 : 0);
+	bool now = p->reserve && available && available < mark;
+
+	if (now == was)
+		return;
+	atomic_store(&p->is_short, now);
+	size_format(available, have, sizeof(have));
+	size_format(p->reserve, want, sizeof(want));
+	if (now)
+		log_warn("the host has %s of memory left, its reserve is %s: no new "
+			 "pages "
+			 "are lent until there is more (stored ones are served)",
+			 have, want);
+	else
+		log_note("the host has %s of memory again: lending goes on", have);
+}
