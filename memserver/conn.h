@@ -48,6 +48,7 @@ struct conn_tx {
 	enum io_op op;
 	uint32_t counted; /* bytes to count for op (a write's length, say) */
 	bool failed;      /* count as an error */
+	bool no_space;    /* ... of this kind */
 	void (*sent)(struct conn *c, struct conn_tx *tx);
 };
 
@@ -59,6 +60,9 @@ void conn_send(struct conn *c, struct conn_tx *tx);
  * front->sunk is called. Call from receive (or sunk) only, at most once a call.
  */
 void conn_sink(struct conn *c, void *dst, size_t len);
+
+/* front->work is called once, soon, after others have been served. */
+void conn_work_later(struct conn *c);
 
 /* The front end's state (front->state_size bytes). */
 void *conn_state(struct conn *c);

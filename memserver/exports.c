@@ -236,7 +236,7 @@ void exports_close(struct exports *x)
 
 /* ---- changes ---- */
 
-static int check_size(const struct exports *x, uint64_t size, const char **ret_why)
+static int check_size(uint64_t size, const char **ret_why)
 {
 	if (!size || size % EXPORT_BLOCK)
 		return say(ret_why, -EINVAL, "the size must be a multiple of 4096");
@@ -284,7 +284,7 @@ int exports_create(struct exports *x, const struct export_cfg *cfg,
 			ret_why, -EINVAL,
 			"a name is 1 to 64 letters, digits, '.', '_' or '-', and does "
 			"not start with '.' or '-'");
-	r = check_size(x, cfg->size_bytes, ret_why);
+	r = check_size(cfg->size_bytes, ret_why);
 	if (r < 0)
 		return r;
 	pthread_mutex_lock(&x->lock);
@@ -335,7 +335,7 @@ int exports_resize(struct exports *x, const char *name, uint64_t size_bytes,
 		   uint64_t quota_bytes, const char **ret_why)
 {
 	struct entry *en;
-	int r = check_size(x, size_bytes, ret_why);
+	int r = check_size(size_bytes, ret_why);
 
 	if (r < 0)
 		return r;

@@ -38,6 +38,13 @@ struct front {
 	 * Asked before every receive; a front end with no slot left says no. */
 	_Bool (*ready)(struct conn *c);
 
+	/*
+	 * Asked for with conn_work_later: the next slice (a millisecond or so) of
+	 * something long, a trim of gigabytes say. Other connections are served
+	 * between slices. 0 or -errno as receive. NULL if never asked for.
+	 */
+	int (*work)(struct conn *c);
+
 	/* About once a second: keep-alive, time-outs. 0 or -errno as receive. NULL ok. */
 	int (*tick)(struct conn *c, uint64_t now_ns);
 

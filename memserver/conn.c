@@ -1,0 +1,695 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Bytes from a socket in, calls to a front end out, answers back into the socket.
+ * All on the connection's worker.
+ *
+ * In: one readv fills first the sink (a payload's place in the export), then the
+ * worker's buffer; the front end takes messages off that until it is empty, and what
+ * is left (part of a header) waits in the stash. Out: one sendmsg takes as many
+ * queued answers as fit, small pieces gathered, payloads straight from the mapping.
+ */
+#include "memserver/conn.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "memserver/conn_priv.h"
+
+#define SECOND         UINT64_C(1000000000)
+#define HANDSHAKE_TIME (20 * SECOND)
+#define FAREWELL_TIME  (5 * SECOND) /* to drain, and again to linger */
+
+uint64_t clock_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * SECOND + (uint64_t)t.tv_nsec;
+}
+
+/* ---- life ---- */
+
+int conn_new(struct engine *g, const struct front *front, int fd, const char *peer,
+	     struct log_limit *limit, struct conn **ret)
+{
+	struct conn *c = calloc(1, sizeof(*c) + front->state_size);
+
+	if (!c)
+		return -ENOMEM;
+	c->stash = mmap(NULL, RX_BUFFER, PROT_READ | PROT_WRITE,
+			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (c->stash == MAP_FAILED) {
+		free(c);
+		return -ENOMEM;
+	}
+	c->engine = g;
+	c->front = front;
+	c->fd = fd;
+	c->limit = limit;
+	c->since_ns = clock_ns();
+	c->deadline = c->since_ns + HANDSHAKE_TIME;
+	c->tx_tail = &c->tx_head;
+	list_init(&c->link);
+	list_init(&c->reg);
+	list_init(&c->busy);
+	snprintf(c->peer, sizeof(c->peer), "%s", peer);
+	*ret = c;
+	return 0;
+}
+
+static void die(struct conn *c)
+{
+	c->phase = CONN_DEAD;
+}
+
+/* Ends it in good order: no more input, what is queued is sent, then the end. */
+static void finish(struct conn *c)
+{
+	if (c->phase != CONN_OPEN)
+		return;
+	c->phase = CONN_DRAIN;
+	c->deadline = c->worker->now + FAREWELL_TIME;
+	c->sink_len = c->stash_len = 0;
+}
+
+void conn_abort(struct conn *c)
+{
+	die(c);
+}
+
+/* Hands every unsent answer back to its owner. */
+static void return_answers(struct conn *c)
+{
+	struct conn_tx *tx;
+
+	while ((tx = c->tx_head) != NULL) {
+		c->tx_head = tx->next;
+		tx->sent(c, tx);
+	}
+	c->tx_tail = &c->tx_head;
+}
+
+bool conn_reap(struct conn *c)
+{
+	struct worker *w = c->worker;
+
+	if (c->phase != CONN_DEAD)
+		return false;
+	for (int i = 0; i < NR_HOT; i++)
+		if (w->hot[i] == c) {
+			memmove(&w->hot[i], &w->hot[i + 1],
+				(size_t)(NR_HOT - 1 - i) * sizeof(w->hot[0]));
+			w->hot[NR_HOT - 1] = NULL;
+		}
+	conns_del(c->engine->conns, c);
+	return_answers(c);
+	c->front->close(c);
+	list_del(&c->busy);
+	list_del(&c->link);
+	atomic_fetch_sub(&w->nr_conns, 1);
+	close(c->fd); /* leaves the epoll with its last descriptor */
+	munmap(c->stash, RX_BUFFER);
+	free(c);
+	return true;
+}
+
+static void obey(struct conn *c, int r)
+{
+	if (r < 0)
+		finish(c);
+}
+
+/* ---- out ---- */
+
+/* Epoll must not report input that nobody may take. */
+static void rearm(struct conn *c)
+{
+	struct epoll_event ev = { .data.ptr = c };
+
+	ev.events = (c->blocked ? 0u : (uint32_t)EPOLLIN) |
+		    (c->want_out ? (uint32_t)EPOLLOUT : 0u);
+	epoll_ctl(c->worker->epfd, EPOLL_CTL_MOD, c->fd, &ev);
+}
+
+void conn_send(struct conn *c, struct conn_tx *tx)
+{
+	tx->next = NULL;
+	tx->done = 0;
+	*c->tx_tail = tx;
+	c->tx_tail = &tx->next;
+}
+
+static uint64_t tx_len(const struct conn_tx *tx)
+{
+	return (uint64_t)tx->head_len + tx->payload_len + tx->tail_len;
+}
+
+/* The pieces of one send, being gathered. */
+struct gather {
+	struct worker *w;
+	int nr;
+	uint32_t heads; /* bytes of w->heads in use */
+	uint64_t bytes;
+};
+
+static bool add_piece(struct gather *g, const void *p, size_t len)
+{
+	struct iovec *v = &g->w->iov[g->nr];
+
+	if (g->nr == TX_IOVECS)
+		return false;
+	v->iov_base = (void *)(uintptr_t)p;
+	v->iov_len = len;
+	g->nr++;
+	g->bytes += len;
+	return true;
+}
+
+/* Small pieces side by side become one: the kernel walks fewer. */
+static bool add_small(struct gather *g, const void *p, size_t len)
+{
+	uint8_t *at = g->w->heads + g->heads;
+	struct iovec *last = g->nr ? &g->w->iov[g->nr - 1] : NULL;
+
+	if (len > TX_HEADS - g->heads)
+		return false;
+	memcpy(at, p, len);
+	g->heads += (uint32_t)len;
+	if (last && (uint8_t *)last->iov_base + last->iov_len == at) {
+		last->iov_len += len;
+		g->bytes += len;
+		return true;
+	}
+	return add_piece(g, at, len);
+}
+
+static bool add_payload(struct gather *g, const struct conn_tx *tx, uint32_t from)
+{
+	while (from < tx->payload_len) {
+		const uint8_t *p = tx->data + from;
+		size_t n = tx->payload_len - from;
+
+		if (tx->export)
+			n = export_run(tx->export, tx->offset + from, n, &p, NULL);
+		if (!add_piece(g, p, n))
+			return false;
+		from += (uint32_t)n;
+	}
+	return true;
+}
+
+/* Adds what is unsent of one answer; false when there is no more room. */
+static bool add_answer(struct gather *g, const struct conn_tx *tx)
+{
+	uint32_t skip = tx->done;
+
+	if (skip < tx->head_len) {
+		if (!add_small(g, (const uint8_t *)tx->head + skip,
+			       tx->head_len - skip))
+			return false;
+		skip = 0;
+	} else {
+		skip -= tx->head_len;
+	}
+	if (skip < tx->payload_len) {
+		if (!add_payload(g, tx, skip))
+			return false;
+		skip = 0;
+	} else {
+		skip -= tx->payload_len;
+	}
+	return skip >= tx->tail_len ||
+	       add_small(g, (const uint8_t *)tx->tail + skip, tx->tail_len - skip);
+}
+
+/* Answers of the same kind and batch, counted together. */
+struct tally {
+	enum io_op op;
+	uint32_t nr, errors, no_space;
+	uint64_t bytes, arrived;
+};
+
+#define relaxed_add(var, n)                                                       \
+	__atomic_store_n(&(var), __atomic_load_n(&(var), __ATOMIC_RELAXED) + (n), \
+			 __ATOMIC_RELAXED)
+
+static void count_into(struct io_stats *s, const struct tally *t, uint64_t ns)
+{
+	relaxed_add(s->ops[t->op], t->nr);
+	relaxed_add(s->bytes[t->op], t->bytes);
+	relaxed_add(s->errors, t->errors);
+	relaxed_add(s->no_space, t->no_space);
+	if (t->op <= IO_ZERO)
+		hist_add(&s->latency[t->op], ns, t->nr);
+}
+
+static void flush_tally(struct conn *c, struct tally *t, uint64_t now)
+{
+	if (!t->nr)
+		return;
+	count_into(&c->stats, t, now - t->arrived);
+	if (c->export)
+		count_into(export_stats(c->export, c->worker->id), t, now - t->arrived);
+	t->nr = t->errors = t->no_space = 0;
+	t->bytes = 0;
+}
+
+static void tally_add(struct conn *c, struct tally *t, const struct conn_tx *tx,
+		      uint64_t now)
+{
+	if (!tx->arrived_ns)
+		return; /* handshakes are not I/O */
+	if (t->nr && (t->op != tx->op || t->arrived != tx->arrived_ns))
+		flush_tally(c, t, now);
+	t->op = tx->op;
+	t->arrived = tx->arrived_ns;
+	t->nr++;
+	t->errors += tx->failed;
+	t->no_space += tx->no_space;
+	t->bytes += tx->counted;
+}
+
+/* `n` bytes went out: completes the answers they cover. */
+static void sent(struct conn *c, uint64_t n)
+{
+	struct tally t = { 0 };
+	uint64_t now = clock_ns();
+	struct conn_tx *tx;
+
+	while ((tx = c->tx_head) != NULL) {
+		uint64_t left = tx_len(tx) - tx->done;
+
+		if (n < left) {
+			tx->done += (uint32_t)n;
+			break;
+		}
+		n -= left;
+		c->tx_head = tx->next;
+		if (!c->tx_head)
+			c->tx_tail = &c->tx_head;
+		tally_add(c, &t, tx, now);
+		tx->sent(c, tx);
+	}
+	flush_tally(c, &t, now);
+	c->worker->now = now;
+}
+
+/* One sendmsg. True when all of what was gathered went out. */
+static bool send_once(struct conn *c)
+{
+	struct gather g = { .w = c->worker };
+	struct msghdr m = { .msg_iov = g.w->iov };
+	ssize_t n;
+
+	for (const struct conn_tx *tx = c->tx_head; tx; tx = tx->next)
+		if (!add_answer(&g, tx))
+			break;
+	m.msg_iovlen = (size_t)g.nr;
+	n = sendmsg(c->fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL);
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return false;
+	if (n < 0) {
+		die(c);
+		return false;
+	}
+	sent(c, (uint64_t)n);
+	return (uint64_t)n == g.bytes;
+}
+
+static void output(struct conn *c)
+{
+	bool whole = true, armed = c->want_out;
+
+	while (c->tx_head && whole && c->phase != CONN_DEAD)
+		whole = send_once(c);
+	c->want_out = c->tx_head != NULL;
+	if (c->want_out != armed && c->phase != CONN_DEAD)
+		rearm(c);
+}
+
+/* ---- in ---- */
+
+/* Feeds the sink from memory; returns what it took. */
+static size_t feed_sink(struct conn *c, const uint8_t *data, size_t len)
+{
+	size_t n = len < c->sink_len ? len : c->sink_len;
+
+	if (c->sink) {
+		memcpy(c->sink, data, n);
+		c->sink += n;
+	}
+	c->sink_len -= n;
+	return n;
+}
+
+static void stash(struct conn *c, const uint8_t *data, size_t len)
+{
+	if (data != c->stash || len != c->stash_len)
+		memmove(c->stash, data, len);
+	/* A stash that was once large gives its pages back. */
+	if (!len && c->stash_len > CONN_STASH)
+		madvise(c->stash, RX_BUFFER, MADV_DONTNEED);
+	c->stash_len = (uint32_t)len;
+}
+
+/* No slot left: sending what is queued usually frees some. */
+static bool can_take(struct conn *c)
+{
+	if (c->front->ready(c))
+		return true;
+	output(c);
+	return c->phase == CONN_OPEN && c->front->ready(c);
+}
+
+/* Lets the front end take messages until there are none, or it is not ready. */
+static void take(struct conn *c, const uint8_t *data, size_t len)
+{
+	c->blocked = false;
+	while (c->phase == CONN_OPEN && len) {
+		ssize_t n;
+
+		if (c->sink_len) {
+			n = (ssize_t)feed_sink(c, data, len);
+			if (!c->sink_len)
+				obey(c, c->front->sunk(c));
+		} else if (!can_take(c)) {
+			c->blocked = true;
+			break;
+		} else {
+			n = c->front->receive(c, data, len);
+			obey(c, (int)n);
+			if (n <= 0)
+				break;
+		}
+		data += n;
+		len -= (size_t)n;
+	}
+	stash(c, data, c->phase == CONN_OPEN ? len : 0);
+}
+
+static void end_of_input(struct conn *c, ssize_t n)
+{
+	if (n == 0 || (errno != EAGAIN && errno != EINTR))
+		die(c);
+}
+
+/* With nothing to take, only the peer's end is of interest. */
+static bool discard_input(struct conn *c)
+{
+	ssize_t n = recv(c->fd, c->worker->rx, RX_BUFFER, MSG_DONTWAIT);
+
+	if (n <= 0)
+		end_of_input(c, n);
+	return n > 0;
+}
+
+/* A payload and what follows it, in one call: the first part straight to its place. */
+static bool read_sink(struct conn *c)
+{
+	struct iovec v[2] = {
+		{ c->sink ? c->sink : c->worker->rx,
+		  !c->sink && c->sink_len > RX_BUFFER ? RX_BUFFER : c->sink_len },
+		{ c->worker->rx, RX_BUFFER },
+	};
+	struct msghdr m = { .msg_iov = v, .msg_iovlen = c->sink ? 2 : 1 };
+	ssize_t n = recvmsg(c->fd, &m, MSG_DONTWAIT);
+	size_t direct;
+
+	if (n <= 0) {
+		end_of_input(c, n);
+		return false;
+	}
+	direct = (size_t)n < c->sink_len ? (size_t)n : c->sink_len;
+	if (c->sink)
+		c->sink += direct;
+	c->sink_len -= direct;
+	if (!c->sink_len)
+		obey(c, c->front->sunk(c));
+	take(c, c->worker->rx, (size_t)n - direct);
+	return true;
+}
+
+static bool read_messages(struct conn *c)
+{
+	uint8_t *rx = c->worker->rx;
+	ssize_t n;
+
+	if (c->stash_len)
+		memcpy(rx, c->stash, c->stash_len);
+	n = recv(c->fd, rx + c->stash_len, RX_BUFFER - c->stash_len, MSG_DONTWAIT);
+	if (n <= 0) {
+		end_of_input(c, n);
+		return false;
+	}
+	take(c, rx, c->stash_len + (size_t)n);
+	return true;
+}
+
+/* ---- both ---- */
+
+/* Answers go out, which may free what input was waiting for, which may answer. */
+static void settle(struct conn *c)
+{
+	bool was_blocked = c->blocked;
+
+	output(c);
+	while (c->phase == CONN_OPEN && c->blocked && !c->want_out &&
+	       c->front->ready(c)) {
+		take(c, c->stash, c->stash_len);
+		output(c);
+	}
+	if (c->phase == CONN_DRAIN && !c->tx_head) {
+		shutdown(c->fd, SHUT_WR);
+		c->phase = CONN_LINGER;
+		c->deadline = c->worker->now + FAREWELL_TIME;
+	}
+	if (c->phase != CONN_OPEN && c->phase != CONN_DEAD)
+		c->blocked = false;
+	if (c->blocked != was_blocked && c->phase != CONN_DEAD)
+		rearm(c);
+}
+
+bool conn_input(struct conn *c)
+{
+	bool some;
+
+	if (c->blocked)
+		return false;
+	if (c->phase != CONN_OPEN)
+		some = discard_input(c);
+	else if (c->sink_len)
+		some = read_sink(c);
+	else
+		some = read_messages(c);
+	if (some || c->phase == CONN_DRAIN)
+		settle(c);
+	return some;
+}
+
+void conn_event(struct conn *c, uint32_t events)
+{
+	if (events & EPOLLOUT)
+		settle(c);
+	if (c->phase == CONN_DEAD)
+		return;
+	if (events & EPOLLIN)
+		conn_input(c);
+	else if (events & (EPOLLERR | EPOLLHUP))
+		die(c);
+}
+
+void conn_work_later(struct conn *c)
+{
+	if (list_empty(&c->busy))
+		list_add_tail(&c->worker->busy, &c->busy);
+}
+
+void conn_work(struct conn *c)
+{
+	list_del(&c->busy);
+	if (c->phase == CONN_OPEN)
+		obey(c, c->front->work(c));
+	settle(c);
+}
+
+void conn_start(struct conn *c)
+{
+	struct epoll_event ev = { .events = EPOLLIN, .data.ptr = c };
+
+	if (epoll_ctl(c->worker->epfd, EPOLL_CTL_ADD, c->fd, &ev) < 0) {
+		die(c);
+		return;
+	}
+	obey(c, c->front->open(c));
+	settle(c);
+}
+
+void conn_tick(struct conn *c)
+{
+	uint64_t now = c->worker->now;
+
+	if (c->deadline && now > c->deadline) {
+		if (c->phase == CONN_OPEN)
+			conn_warn(c, "no handshake within %u s",
+				  (unsigned int)(HANDSHAKE_TIME / SECOND));
+		die(c);
+		return;
+	}
+	atomic_store(&c->poke, false);
+	if (c->phase == CONN_OPEN && c->front->tick) {
+		obey(c, c->front->tick(c, now));
+		settle(c);
+	}
+}
+
+/* ---- what front ends ask for ---- */
+
+void conn_sink(struct conn *c, void *dst, size_t len)
+{
+	c->sink = dst;
+	c->sink_len = len;
+}
+
+void *conn_state(struct conn *c)
+{
+	return c->state;
+}
+
+uint64_t conn_now(const struct conn *c)
+{
+	return c->worker->now;
+}
+
+unsigned int conn_worker_id(const struct conn *c)
+{
+	return c->worker->id;
+}
+
+void conn_welcome(struct conn *c)
+{
+	c->welcome = true;
+	if (c->phase == CONN_OPEN)
+		c->deadline = 0;
+}
+
+struct exports *conn_exports(const struct conn *c)
+{
+	return c->engine->exports;
+}
+
+const struct acl *conn_acl(const struct conn *c)
+{
+	return c->engine->acl;
+}
+
+const char *conn_peer(const struct conn *c)
+{
+	return c->peer;
+}
+
+void conn_kick(struct conn *c)
+{
+	shutdown(c->fd, SHUT_RDWR);
+}
+
+void conn_poke(struct conn *c)
+{
+	atomic_store(&c->poke, true);
+	worker_wake(c->worker);
+}
+
+static void conn_log(struct conn *c, enum log_level level, const char *fmt, va_list ap)
+{
+	unsigned int held_back;
+	char text[512];
+
+	if (!log_limit_ok(c->limit, &held_back))
+		return;
+	vsnprintf(text, sizeof(text), fmt, ap);
+	if (held_back)
+		log_line(level, "%s %s: %s (%u lines like it held back)",
+			 c->front->name, c->peer, text, held_back);
+	else
+		log_line(level, "%s %s: %s", c->front->name, c->peer, text);
+}
+
+void conn_warn(struct conn *c, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	conn_log(c, LOG_WARN_, fmt, ap);
+	va_end(ap);
+}
+
+void conn_info(struct conn *c, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	conn_log(c, LOG_INFO_, fmt, ap);
+	va_end(ap);
+}
+
+/* ---- where it is ---- */
+
+static const void *address_of(const struct sockaddr_storage *ss)
+{
+	return ss->ss_family == AF_INET6
+		       ? (const void *)&((const struct sockaddr_in6 *)ss)->sin6_addr
+		       : (const void *)&((const struct sockaddr_in *)ss)->sin_addr;
+}
+
+static uint16_t port_of(const struct sockaddr_storage *ss)
+{
+	return ntohs(ss->ss_family == AF_INET6
+			     ? ((const struct sockaddr_in6 *)ss)->sin6_port
+			     : ((const struct sockaddr_in *)ss)->sin_port);
+}
+
+static bool same_address(const struct sockaddr_storage *a,
+			 const struct sockaddr_storage *b)
+{
+	size_t len = a->ss_family == AF_INET6 ? 16 : 4;
+
+	return a->ss_family == b->ss_family &&
+	       !memcmp(address_of(a), address_of(b), len);
+}
+
+/* The NVMe door for a peer that reached us at `here`: the door of that address, else
+ * the first (which then listens on all addresses). */
+static uint16_t nvme_port(const struct engine *g, const struct sockaddr_storage *here)
+{
+	for (unsigned int i = 0; i < g->nr_nvme_doors; i++)
+		if (same_address(&g->nvme_doors[i], here))
+			return port_of(&g->nvme_doors[i]);
+	return g->nr_nvme_doors ? port_of(&g->nvme_doors[0]) : 0;
+}
+
+int conn_local(const struct conn *c, char *addr, size_t addr_len, uint16_t *ret_port,
+	       int *ret_family)
+{
+	struct sockaddr_storage ss;
+	socklen_t len = sizeof(ss);
+
+	if (getsockname(c->fd, (struct sockaddr *)&ss, &len) < 0)
+		return -errno;
+	if (ss.ss_family != AF_INET && ss.ss_family != AF_INET6)
+		return -EAFNOSUPPORT;
+	if (!inet_ntop(ss.ss_family, address_of(&ss), addr, (socklen_t)addr_len))
+		return -errno;
+	*ret_port = nvme_port(c->engine, &ss);
+	*ret_family = ss.ss_family;
+	return 0;
+}

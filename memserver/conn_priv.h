@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What a connection is made of, for the engine: conn.c, conns.c, worker.c, door.c.
+ * Front ends see conn.h.
+ */
+#ifndef MEMSERVER_CONN_PRIV_H
+#define MEMSERVER_CONN_PRIV_H
+
+#include <sys/uio.h>
+
+#include "lib/list.h"
+#include "memserver/conn.h"
+#include "memserver/conns.h"
+#include "memserver/front.h"
+#include "memserver/worker.h"
+
+/* A worker's receive buffer: 62 writes of 4 KiB in one recv, and within the L2. */
+#define RX_BUFFER (256u << 10)
+/* One sendmsg: enough for 128 reads of 4 KiB with their headers. */
+#define TX_IOVECS 512
+#define TX_HEADS  (32u << 10)
+#define NR_HOT    4
+
+struct worker {
+	struct engine *engine;
+	unsigned int id;
+	pthread_t thread;
+	bool started;
+	int epfd, wakefd; /* owned */
+	_Atomic bool stop, poked;
+	_Atomic unsigned int nr_conns;
+	uint64_t now, next_tick; /* ns */
+
+	pthread_mutex_t inbox_lock;
+	struct list inbox; /* accepted, not yet ours; under inbox_lock */
+	struct list conns; /* ours */
+	struct list busy;  /* connections with work to go on with */
+	/* The sockets worth polling, most recent first; NULL at the end. */
+	struct conn *hot[NR_HOT];
+
+	uint8_t *rx;    /* RX_BUFFER bytes */
+	uint8_t *heads; /* TX_HEADS bytes: small pieces of one send */
+	struct iovec iov[TX_IOVECS];
+};
+
+enum conn_phase {
+	CONN_OPEN,
+	CONN_DRAIN,  /* no more input; what is queued is being sent */
+	CONN_LINGER, /* all sent, our side shut; waiting for the peer's end */
+	CONN_DEAD,   /* to be freed */
+};
+
+struct conn {
+	struct list link; /* in worker->conns or the inbox */
+	struct list busy; /* in worker->busy, or alone */
+	struct list reg;  /* in the register, under its lock */
+	struct engine *engine;
+	struct worker *worker;
+	const struct front *front;
+	struct log_limit *limit; /* borrowed: the door's */
+	uint64_t id, since_ns;
+	int fd;
+	enum conn_phase phase;
+	uint64_t deadline; /* handshake, drain and linger; 0: none */
+	bool welcome;
+	_Atomic bool poke;
+
+	/* The sink: where the next bytes of the stream go. */
+	uint8_t *sink; /* NULL with sink_len: nowhere */
+	size_t sink_len;
+
+	/* What arrived and could not be taken yet; touched only then. */
+	uint8_t *stash; /* RX_BUFFER bytes of addresses, owned */
+	uint32_t stash_len;
+	bool blocked; /* the front end was not ready */
+
+	struct conn_tx *tx_head, **tx_tail;
+	bool want_out; /* EPOLLOUT is armed */
+
+	struct export *export; /* borrowed from the front end, see conn_bind */
+	char peer[112], client[224];
+	struct io_stats stats;
+	uint8_t state[] __attribute__((aligned(16)));
+};
+
+/* Takes over fd on success. The peer's address is already checked. */
+int conn_new(struct engine *g, const struct front *front, int fd, const char *peer,
+	     struct log_limit *limit, struct conn **ret);
+
+/* On the worker: it is ours now. */
+void conn_start(struct conn *c);
+
+/* On the worker: reads and handles once. True when there was something. */
+bool conn_input(struct conn *c);
+
+/* On the worker: something happened to its socket (EPOLL* bits). */
+void conn_event(struct conn *c, uint32_t events);
+
+/* On the worker, about once a second and when poked. */
+void conn_tick(struct conn *c);
+
+/* On the worker: one slice of what front->work has to do. */
+void conn_work(struct conn *c);
+
+/* On the worker: frees it if it is dead. True if it was. */
+bool conn_reap(struct conn *c);
+
+/* On the worker: ends it now, whatever is queued. */
+void conn_abort(struct conn *c);
+
+/* Any thread: has the owner look at c->poke soon. */
+void worker_wake(struct worker *w);
+
+uint64_t clock_ns(void);
+
+#endif

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * One running memserver, as main, ctl and metrics see it. Nobody else includes this.
+ */
+#ifndef MEMSERVER_SERVER_H
+#define MEMSERVER_SERVER_H
+
+#include "lib/loop.h"
+#include "memserver/config.h"
+#include "memserver/conns.h"
+#include "memserver/door.h"
+#include "memserver/exports.h"
+#include "memserver/pool.h"
+#include "memserver/worker.h"
+
+struct server {
+	struct server_cfg cfg;
+	struct loop *loop;
+	struct pool *pool;
+	struct exports *exports;
+	struct conns *conns;
+	struct engine engine;
+	struct door *doors; /* nr_doors of them */
+	size_t nr_doors;
+	uint64_t started_ns; /* CLOCK_MONOTONIC */
+	bool locked;         /* mlockall worked */
+};
+
+#endif
