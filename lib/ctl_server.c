@@ -1,0 +1,398 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Connections and lines in, calls to handlers, replies out; on the loop's thread.
+ * Each client is read until it has a whole line, answered, and not read again before
+ * the answer is gone: so a client holds one request and one reply at most.
+ */
+#include "lib/ctl_server.h"
+
+#include <errno.h>
+#include <json-c/json.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "lib/ctl_socket.h"
+#include "lib/list.h"
+#include "lib/log.h"
+#include "lib/loop.h"
+
+#define NS_PER_S 1000000000ull
+
+struct ctl_client_conn {
+	struct ctl_server *server;
+	struct list link; /* server->clients, the one active last at the end */
+	struct loop_fd watch;
+	int fd;
+	struct ctl_peer peer;
+	time_t active; /* CLOCK_MONOTONIC seconds of the last progress */
+
+	char *in; /* owned; room for the longest request and its newline */
+	size_t in_len, in_scanned;
+	char *out; /* owned reply, NULL when there is none */
+	size_t out_len, out_done;
+	bool last; /* goes once `out` is sent */
+	bool eof;  /* the client has shut down its side */
+};
+
+struct ctl_server {
+	struct loop *loop;
+	const struct ctl_handler *table;
+	void *arg;
+	struct ctl_socket sock;
+	struct loop_fd watch;
+	struct loop_timer tick;
+	bool deaf; /* out of descriptors: not accepting until the next tick */
+	struct list clients;
+	unsigned int nr_clients;
+	struct log_limit limit;
+};
+
+static time_t now_s(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &ts);
+	return ts.tv_sec;
+}
+
+int ctl_fail(struct ctl_call *call, int error, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(call->error, sizeof(call->error), fmt, ap);
+	va_end(ap);
+	return -error;
+}
+
+static void client_free(struct ctl_client_conn *c)
+{
+	struct ctl_server *s = c->server;
+
+	list_del(&c->link);
+	s->nr_clients--;
+	loop_fd_del(&c->watch);
+	close(c->fd);
+	free(c->in);
+	free(c->out);
+	free(c);
+}
+
+/* Marks progress: the list stays in order of silence. */
+static void client_touch(struct ctl_client_conn *c)
+{
+	c->active = now_s();
+	list_del(&c->link);
+	list_add_tail(&c->server->clients, &c->link);
+}
+
+/* "help": every command with its line. */
+static struct json_object *describe(const struct ctl_handler *table)
+{
+	struct json_object *o = json_object_new_object();
+
+	for (; table->name; table++)
+		json_object_object_add(o, table->name,
+				       json_object_new_string(table->help));
+	return o;
+}
+
+static int dispatch(struct ctl_server *s, struct ctl_call *call)
+{
+	const struct ctl_handler *h = s->table;
+
+	while (h->name && strcmp(h->name, call->cmd))
+		h++;
+	if (h->name)
+		return h->fn(call, s->arg);
+	if (strcmp(call->cmd, "help"))
+		return ctl_fail(call, EOPNOTSUPP, "no command '%.64s'; try help",
+				call->cmd);
+	call->result = describe(s->table);
+	return 0;
+}
+
+/* The reply as one line of text, owned by the caller; NULL without memory. */
+static char *reply_text(int r, struct ctl_call *call, size_t *ret_len)
+{
+	struct json_object *o = json_object_new_object();
+	size_t len = 0;
+	const char *text;
+	char *line = NULL;
+
+	json_object_object_add(o, "ok", json_object_new_boolean(r >= 0));
+	if (r >= 0) {
+		json_object_object_add(o, "result", call->result);
+	} else {
+		json_object_put(call->result);
+		json_object_object_add(o, "error",
+				       json_object_new_string(*call->error
+								      ? call->error
+								      : strerror(-r)));
+		json_object_object_add(o, "errno", json_object_new_int(-r));
+	}
+	call->result = NULL;
+	text = json_object_to_json_string_length(
+		o, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE, &len);
+	if (text && len <= CTL_REPLY_MAX)
+		line = malloc(len + 1);
+	if (line) {
+		memcpy(line, text, len);
+		line[len] = '\n';
+		*ret_len = len + 1;
+	}
+	json_object_put(o);
+	return line;
+}
+
+/* Turns what a call came to into the client's pending reply. */
+static void client_answer(struct ctl_client_conn *c, int r, struct ctl_call *call)
+{
+	c->out = reply_text(r, call, &c->out_len);
+	if (!c->out) {
+		r = ctl_fail(call, EMSGSIZE, "the answer is too long");
+		c->out = reply_text(r, call, &c->out_len);
+	}
+	c->out_done = 0;
+	if (!c->out)
+		c->last = true;
+}
+
+static void client_request(struct ctl_client_conn *c, const char *line, size_t len)
+{
+	struct ctl_call call = { .peer = &c->peer };
+	const char *why;
+	int r = ctl_parse_request(line, len, &call.req, &call.cmd, &why);
+
+	if (r < 0)
+		ctl_fail(&call, EPROTO, "bad request: %s", why);
+	else
+		r = dispatch(c->server, &call);
+	client_answer(c, r, &call);
+	json_object_put(call.req);
+}
+
+/* Serves the first whole line of the buffer, if there is one. True: it did. */
+static bool client_take_line(struct ctl_client_conn *c)
+{
+	char *end = memchr(c->in + c->in_scanned, '\n', c->in_len - c->in_scanned);
+	struct ctl_call call = { .peer = &c->peer };
+	size_t used;
+	int r;
+
+	if (!end) {
+		c->in_scanned = c->in_len;
+		if (c->in_len <= CTL_REQUEST_MAX)
+			return false;
+		r = ctl_fail(&call, EMSGSIZE, "bad request: longer than 64 KiB");
+		client_answer(c, r, &call);
+		c->last = true;
+		return true;
+	}
+	used = (size_t)(end - c->in) + 1;
+	if (used > 1)
+		client_request(c, c->in, used - 1);
+	c->in_len -= used;
+	c->in_scanned = 0;
+	memmove(c->in, c->in + used, c->in_len);
+	return true;
+}
+
+/* 1: some bytes moved; 0: would block; -1: the client is gone. */
+static int client_send(struct ctl_client_conn *c)
+{
+	ssize_t n = send(c->fd, c->out + c->out_done, c->out_len - c->out_done,
+			 MSG_DONTWAIT | MSG_NOSIGNAL);
+
+	if (n < 0)
+		return errno == EAGAIN || errno == EINTR ? 0 : -1;
+	c->out_done += (size_t)n;
+	client_touch(c);
+	if (c->out_done == c->out_len) {
+		free(c->out);
+		c->out = NULL;
+	}
+	return 1;
+}
+
+static int client_receive(struct ctl_client_conn *c)
+{
+	ssize_t n = recv(c->fd, c->in + c->in_len, CTL_REQUEST_MAX + 1 - c->in_len,
+			 MSG_DONTWAIT);
+
+	if (n < 0)
+		return errno == EAGAIN || errno == EINTR ? 0 : -1;
+	if (!n) {
+		c->eof = true;
+		return 0;
+	}
+	c->in_len += (size_t)n;
+	client_touch(c);
+	return 1;
+}
+
+/*
+ * One turn of a client: at most one receive, and the lines it brought as long as
+ * their answers can be sent. False: it is over.
+ */
+static bool client_step(struct ctl_client_conn *c, uint32_t events)
+{
+	if (!c->out && !c->last && !c->eof && client_receive(c) < 0)
+		return false;
+	for (;;) {
+		int r = 0;
+
+		if (c->out) {
+			r = client_send(c);
+			if (r <= 0)
+				return !r && !(events & EPOLLHUP);
+			continue;
+		}
+		if (c->last)
+			return false;
+		if (!client_take_line(c))
+			return !c->eof;
+	}
+}
+
+static void on_client(void *arg, uint32_t events)
+{
+	struct ctl_client_conn *c = arg;
+
+	if (!client_step(c, events) ||
+	    loop_fd_set(&c->watch, c->out ? EPOLLOUT : EPOLLIN) < 0)
+		client_free(c);
+}
+
+static void peer_fill(int fd, struct ctl_peer *p)
+{
+	struct ucred cred = { .pid = 0, .uid = (uid_t)-1, .gid = (gid_t)-1 };
+	socklen_t len = sizeof(cred);
+
+	getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len);
+	p->pid = cred.pid;
+	p->uid = cred.uid;
+	p->gid = cred.gid;
+	snprintf(p->text, sizeof(p->text), "uid %u pid %d", p->uid, p->pid);
+}
+
+static void client_new(struct ctl_server *s, int fd)
+{
+	struct ctl_client_conn *c = calloc(1, sizeof(*c));
+
+	if (c)
+		c->in = malloc(CTL_REQUEST_MAX + 1);
+	if (!c || !c->in ||
+	    loop_fd_add(s->loop, &c->watch, fd, EPOLLIN, on_client, c) < 0) {
+		close(fd);
+		if (c)
+			free(c->in);
+		free(c);
+		return;
+	}
+	c->server = s;
+	c->fd = fd;
+	c->active = now_s();
+	peer_fill(fd, &c->peer);
+	list_add_tail(&s->clients, &c->link);
+	if (!s->nr_clients++)
+		loop_timer_set(&s->tick, NS_PER_S, NS_PER_S);
+}
+
+/* Ends the client that was silent longest. */
+static void make_room(struct ctl_server *s)
+{
+	struct ctl_client_conn *c =
+		container_of(s->clients.next, struct ctl_client_conn, link);
+	unsigned int held_back;
+
+	if (log_limit_ok(&s->limit, &held_back))
+		log_warn("control: too many clients, ending the one of %s "
+			 "(and %u before it)",
+			 c->peer.text, held_back);
+	client_free(c);
+}
+
+static void on_listen(void *arg, uint32_t events)
+{
+	struct ctl_server *s = arg;
+	int fd = accept4(s->sock.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+	if (fd >= 0) {
+		if (s->nr_clients >= CTL_CLIENTS_MAX)
+			make_room(s);
+		client_new(s, fd);
+		return;
+	}
+	if (errno != EMFILE && errno != ENFILE && errno != ENOMEM && errno != ENOBUFS)
+		return;
+	/* It stays readable: don't spin, look again at the next tick. */
+	s->deaf = true;
+	loop_fd_set(&s->watch, 0);
+	loop_timer_set(&s->tick, NS_PER_S, NS_PER_S);
+}
+
+/* About once a second while there is anything to look at. */
+static void on_tick(void *arg)
+{
+	struct ctl_server *s = arg;
+	struct ctl_client_conn *c, *tmp;
+	time_t now = now_s();
+
+	if (s->deaf)
+		s->deaf = loop_fd_set(&s->watch, EPOLLIN) < 0;
+	list_for_each_entry_safe(c, tmp, &s->clients, link)
+		if (c->out && now - c->active > CTL_STUCK_SECONDS)
+			client_free(c);
+	if (!s->nr_clients && !s->deaf)
+		loop_timer_set(&s->tick, 0, 0);
+}
+
+int ctl_server_open(struct loop *l, const char *path, const struct ctl_handler *table,
+		    void *arg, struct ctl_server **ret)
+{
+	struct ctl_server *s = calloc(1, sizeof(*s));
+	int r = -ENOMEM;
+
+	if (!s)
+		return r;
+	s->loop = l;
+	s->table = table;
+	s->arg = arg;
+	s->limit = (struct log_limit){ .burst = 1, .period_s = 10 };
+	list_init(&s->clients);
+	ctl_socket_init(&s->sock);
+	r = ctl_socket_listen(&s->sock, path);
+	if (r < 0)
+		goto fail;
+	r = loop_timer_init(l, &s->tick, on_tick, s);
+	if (r < 0)
+		goto fail;
+	r = loop_fd_add(l, &s->watch, s->sock.fd, EPOLLIN, on_listen, s);
+	if (r < 0)
+		goto fail;
+	*ret = s;
+	return 0;
+fail:
+	ctl_server_close(s);
+	return r;
+}
+
+void ctl_server_close(struct ctl_server *s)
+{
+	struct ctl_client_conn *c, *tmp;
+
+	if (!s)
+		return;
+	list_for_each_entry_safe(c, tmp, &s->clients, link)
+		client_free(c);
+	loop_fd_del(&s->watch);
+	loop_timer_fini(&s->tick);
+	ctl_socket_fini(&s->sock);
+	free(s);
+}
