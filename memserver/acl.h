@@ -10,6 +10,8 @@
 #include <stddef.h>
 #include <sys/socket.h>
 
+#define ACL_NQN_MAX 223 /* NVMe Base: without the NUL */
+
 struct acl;
 
 int acl_new(struct acl **ret);
@@ -18,9 +20,13 @@ void acl_free(struct acl *a);
 /* Adds "10.0.0.0/8", "fd00::1" or "nqn.…". -EINVAL: neither. */
 int acl_add(struct acl *a, const char *text);
 
+/* Forgets what was added. */
+void acl_clear(struct acl *a);
+
 /* True if nothing was added: loopback and unix peers only, unless `open`. */
 bool acl_is_empty(const struct acl *a);
-void acl_set_open(struct acl *a);
+void acl_set_open(struct acl *a, bool open);
+bool acl_is_open(const struct acl *a);
 
 /*
  * May this address connect? Unix and loopback peers always; with no address rule
@@ -34,5 +40,8 @@ bool acl_allows_nqn(const struct acl *a, const char *nqn, size_t len);
 
 /* An address list alone protects NBD; a list of NQNs alone does not. */
 bool acl_has_addresses(const struct acl *a);
+
+/* Calls `fn` with each rule as it was given. */
+void acl_each(const struct acl *a, void (*fn)(const char *text, void *arg), void *arg);
 
 #endif
