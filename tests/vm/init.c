@@ -45,7 +45,9 @@ static struct {
 	const char *environ[MAX_WORDS];
 	char cwd[4096];
 	bool shell;
+	struct winsize window;
 	int console_level;
+	int limit_seconds; /* then the kernel says who is stuck; 0: never */
 } wish;
 
 static void say(const char *format, ...)
@@ -227,12 +229,6 @@ static void set_address(const char *line)
 		say("%s: MTU %d: %s", name, mtu, strerror(errno));
 	ifr.ifr_flags = IFF_UP | IFF_RUNNING;
 	ioctl(fd, SIOCSIFFLAGS, &ifr);
-	/* The carrier comes a moment after the interface is up. */
-	for (int i = 0; i < 2000 && !ioctl(fd, SIOCGIFFLAGS, &ifr); i++) {
-		if (ifr.ifr_flags & IFF_RUNNING)
-			break;
-		usleep(1000);
-	}
 	if (*gateway) {
 		in = (struct sockaddr_in *)&route.rt_gateway;
 		in->sin_family = AF_INET;
@@ -269,8 +265,11 @@ static void obey(char *line)
 		snprintf(wish.cwd, sizeof(wish.cwd), "%s", value);
 	} else if (!strcmp(line, "shell")) {
 		wish.shell = true;
+		sscanf(value, "%hu %hu", &wish.window.ws_row, &wish.window.ws_col);
 	} else if (!strcmp(line, "console")) {
 		wish.console_level = atoi(value);
+	} else if (!strcmp(line, "limit")) {
+		wish.limit_seconds = atoi(value);
 	} else if (!strcmp(line, "hostname")) {
 		if (sethostname(value, strlen(value)) < 0)
 			say("hostname: %s", strerror(errno));
@@ -331,6 +330,7 @@ static void become_command(int out, int err)
 	setsid();
 	if (wish.shell) {
 		ioctl(in, TIOCSCTTY, 1);
+		ioctl(in, TIOCSWINSZ, &wish.window);
 		out = err = in;
 	}
 	dup2(in, 0);
@@ -364,6 +364,18 @@ static bool relay(int from, int to)
 	return len > 0;
 }
 
+/* The time is over: who is stuck, and what memory is left, for the console log. */
+static void tell_stuck(int number)
+{
+	int fd = open("/proc/sysrq-trigger", O_WRONLY | O_CLOEXEC);
+
+	klogctl(8, NULL, 8);
+	if (fd < 0 || write(fd, "w", 1) < 0 || write(fd, "m", 1) < 0)
+		say("sysrq: %s", strerror(errno));
+	if (fd >= 0)
+		close(fd);
+}
+
 /*
  * Relays the output until the command ends (whatever of its children lives on), then
  * what the pipes still hold. The ports can be opened once only, pipes as often as
@@ -387,6 +399,8 @@ static int run_command(int out, int err)
 	need(pid, "fork");
 	if (pid == 0)
 		become_command(o[1], e[1]);
+	signal(SIGALRM, tell_stuck);
+	alarm(wish.limit_seconds);
 	fcntl(o[0], F_SETFL, O_NONBLOCK);
 	fcntl(e[0], F_SETFL, O_NONBLOCK);
 
@@ -458,8 +472,8 @@ int main(void)
 	enter_root();
 	mount_filesystems();
 	write_file("/proc/self/oom_score_adj", "-1000");
-	set_address("lo 127.0.0.1 0");
 	read_wish();
+	set_address("lo 127.0.0.1 0");
 	out = open_port("/dev/vport0p1");
 	err = open_port("/dev/vport0p2");
 	klogctl(8, NULL, wish.console_level);
