@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "lib/addr.h"
 #include "lib/log.h"
@@ -56,24 +57,31 @@ struct server_cfg {
  * Fills `cfg` from the command line and its --config file. 0: go on; 1: all is done
  * (--help, --version, -n; exit 0); -EINVAL: one line has been printed that names the
  * flag or the line of the file (exit 2). `cfg` is to be given to config_fini after 0
- * only. The order of argv may change.
+ * only.
  */
 int config_parse(int argc, char **argv, struct server_cfg *cfg);
 void config_fini(struct server_cfg *cfg);
 
+/* What config_read came to, other than -EINVAL. */
+enum { CONFIG_GO, CONFIG_CHECKED, CONFIG_HELP, CONFIG_VERSION };
+
+#define CONFIG_ERROR_MAX 512
+
 /*
- * The same without printing: -EINVAL leaves the line in `err`. 1 is for -n; --help
- * and --version are CONFIG_HELP and CONFIG_VERSION.
+ * The same without printing: -EINVAL leaves the line in `err` (CONFIG_ERROR_MAX bytes).
+ * `cfg` is filled after CONFIG_GO and CONFIG_CHECKED (-n).
  */
-enum { CONFIG_GO = 0, CONFIG_CHECKED = 1, CONFIG_HELP = 2, CONFIG_VERSION = 3 };
-int config_read(int argc, char **argv, struct server_cfg *cfg, char *err,
-		size_t err_len);
+int config_read(int argc, char **argv, struct server_cfg *cfg, char *err);
+
+/* As if `text` were all of the --config file `path`. For tests. */
+int config_read_text(const char *path, const char *text, size_t len,
+		     struct server_cfg *cfg, char *err);
+
+/* The manual in short, for --help. */
+void config_help(FILE *to);
 
 /* The effective configuration, one call per value; a repeated key is repeated. */
 void config_each(const struct server_cfg *cfg,
 		 void (*fn)(const char *key, const char *value, void *arg), void *arg);
-
-/* 1-64 of letters, digits, '.', '_' and '-', not starting with '.' or '-'. */
-bool config_name_ok(const char *name, size_t len);
 
 #endif
