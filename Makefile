@@ -8,6 +8,10 @@ PREFIX  ?= /usr/local
 CC      ?= gcc
 VERSION := $(shell cat VERSION)
 
+# V=1 shows the commands.
+Q   := $(if $(V),,@)
+say  = $(if $(V),@:,@echo '  $(1)	$@')
+
 B := build$(if $(FLAVOUR),-$(FLAVOUR))
 
 PKGS_lib        := json-c
@@ -70,12 +74,14 @@ help:
 
 $(B)/obj/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -c -o $@ $<
+	$(call say,CC)
+	$(Q)$(CC) $(ALL_CFLAGS) -c -o $@ $<
 
 define archive
 @mkdir -p $(@D)
+$(call say,AR)
 @rm -f $@
-ar rcs $@ $^
+$(Q)ar rcs $@ $^
 endef
 $(B)/lib.a: $(call obj,$(LIB_SRC)) ; $(archive)
 $(B)/memserver.a: $(call obj,$(MEMSERVER_SRC)) ; $(archive)
@@ -84,7 +90,8 @@ $(B)/client.a: $(call obj,$(CLIENT_SRC)) ; $(archive)
 
 define link
 @mkdir -p $(@D)
-$(CC) $(ALL_LDFLAGS) -o $@ $^ $(1)
+$(call say,LD)
+$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(1)
 endef
 $(B)/memserver: $(B)/obj/memserver/main.o $(B)/memserver.a $(B)/lib.a
 	$(call link,$(call pkglibs,$(PKGS_memserver)))
