@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * memserver: a configuration in, a serving host out. The main thread sets everything
+ * up in the order of dependence, then sits in its loop: accepting, signals, control,
+ * one look a second at the host's memory; and takes it down in the reverse order.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+#include <systemd/sd-daemon.h>
+
+#include "lib/fault.h"
+#include "lib/log.h"
+#include "lib/size.h"
+#include "memserver/acl.h"
+#include "memserver/conn_priv.h"
+#include "memserver/server.h"
+
+#define SECOND_NS UINT64_C(1000000000)
+
+static const struct front *const fronts[DOOR_KIND_NR] = {
+	[DOOR_NBD] = &front_nbd,
+};
+
+/*
+ * Swap-out on a guest waits for us, so we may never wait for memory: ours is locked
+ * (the pool as it is touched, not before), and in reclaim we are treated as part of
+ * the I/O path (Linux 5.6).
+ */
+static void secure_memory(struct server *s)
+{
+	if (mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) == 0)
+		s->locked = true;
+	else if (pool_is_noswap(s->pool))
+		log_note("memory is not locked (%s), but the pool is a tmpfs with "
+			 "noswap",
+			 strerror(errno));
+	else
+		log_warn("memory cannot be locked (%s): lent pages may be swapped out "
+			 "by "
+			 "this host; raise LimitMEMLOCK (ulimit -l) or run as root",
+			 strerror(errno));
+	if (prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0) < 0)
+		log_info("not marked as part of the I/O path (PR_SET_IO_FLUSHER: %s); "
+			 "it "
+			 "matters when this host itself swaps to what it lends",
+			 strerror(errno));
+}
+
+/* A thousand clients need more descriptors than the usual soft limit. */
+static void raise_descriptors(unsigned int max_conns)
+{
+	struct rlimit r;
+
+	if (getrlimit(RLIMIT_NOFILE, &r) < 0)
+		return;
+	r.rlim_cur = r.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &r);
+	if (r.rlim_max != RLIM_INFINITY && r.rlim_max < max_conns + 64)
+		log_warn("the limit of open files is %llu, %u connections need more: "
+			 "raise "
+			 "LimitNOFILE (ulimit -n) or lower --max-conns",
+			 (unsigned long long)r.rlim_max, max_conns);
+}
+
+/* ---- exports ---- */
+
+/* An export of the command line is made once; found again it is taken as it is. */
+static int ensure_export(struct server *s, const struct export_cfg *cfg)
+{
+	struct export *e = exports_find(s->exports, cfg->name, strlen(cfg->name));
+	char have[SIZE_FORMAT_MAX], want[SIZE_FORMAT_MAX];
+	const char *why = "";
+	uint64_t size;
+	int r;
+
+	if (!e) {
+		r = exports_create(s->exports, cfg, &why);
+		if (r < 0)
+			log_err("--export %s: %s", cfg->name, why);
+		return r;
+	}
+	size = export_size(e);
+	export_put(e);
+	if (size > cfg->size_bytes) {
+		log_err("--export %s=%s: it exists with %s and would lose data; ask "
+			"for "
+			"that size, or 'memctl resize' or 'memctl drop' it",
+			cfg->name, size_format(cfg->size_bytes, want, sizeof(want)),
+			size_format(size, have, sizeof(have)));
+		return -EEXIST;
+	}
+	r = exports_resize(s->exports, cfg->name, cfg->size_bytes, cfg->quota_bytes,
+			   &why);
+	if (r < 0)
+		log_err("--export %s: growing it: %s", cfg->name, why);
+	return r;
+}
+
+static int ensure_exports(struct server *s)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < s->cfg.nr_exports && r == 0; i++)
+		r = ensure_export(s, &s->cfg.exports[i]);
+	return r;
+}
+
+static int tell_export(struct export *e, void *arg)
+{
+	char size[SIZE_FORMAT_MAX], used[SIZE_FORMAT_MAX];
+
+	size_format(export_size(e), size, sizeof(size));
+	size_format(export_resident(e), used, sizeof(used));
+	log_note("export %s: %s, %s stored, generation %s", export_name(e), size, used,
+		 export_id(e)->generation);
+	return 0;
+}
+
+/* ---- doors ---- */
+
+static int open_doors(struct server *s)
+{
+	int r = 0;
+
+	s->doors = calloc(s->cfg.nr_doors ? s->cfg.nr_doors : 1, sizeof(*s->doors));
+	if (!s->doors)
+		return -ENOMEM;
+	for (size_t i = 0; i < s->cfg.nr_doors && r == 0; i++) {
+		const struct door_cfg *d = &s->cfg.doors[i];
+		unsigned int *nr = &s->engine.nr_nvme_doors;
+
+		if (!fronts[d->kind])
+			continue;
+		r = door_open(&s->doors[i], fronts[d->kind], &d->addr, &s->engine);
+		s->nr_doors = i + 1;
+		if (r == 0 && d->kind == DOOR_NVME &&
+		    *nr < sizeof(s->engine.nvme_doors) /
+				    sizeof(s->engine.nvme_doors[0]))
+			s->engine.nvme_doors[(*nr)++] = s->doors[i].addr.storage;
+	}
+	return r;
+}
+
+static int serve_doors(struct server *s)
+{
+	char text[ADDR_TEXT_MAX];
+	int r = 0;
+
+	for (size_t i = 0; i < s->nr_doors && r == 0; i++) {
+		if (!s->doors[i].front)
+			continue;
+		r = door_serve(&s->doors[i], s->loop);
+		log_note("ready: %s on %s", s->doors[i].front->name,
+			 addr_format(&s->doors[i].addr.sa, text, sizeof(text)));
+	}
+	return r;
+}
+
+/* ---- the loop ---- */
+
+static void on_signal(void *arg, int signo)
+{
+	struct server *s = arg;
+
+	if (signo == SIGHUP) {
+		log_note("SIGHUP: nothing to reload; changes are made with memctl");
+		return;
+	}
+	log_note("%s: ending", signo == SIGINT ? "SIGINT" : "SIGTERM");
+	loop_stop(s->loop);
+}
+
+static void every_second(void *arg)
+{
+	struct server *s = arg;
+
+	pool_watch_host(s->pool);
+	for (size_t i = 0; i < s->nr_doors; i++)
+		door_tick(&s->doors[i]);
+	sd_notify(0, "WATCHDOG=1");
+}
+
+static int run(struct server *s)
+{
+	struct loop_timer second = { 0 };
+	int r = loop_timer_init(s->loop, &second, every_second, s);
+
+	if (r < 0)
+		return r;
+	loop_timer_set(&second, SECOND_NS, SECOND_NS);
+	r = serve_doors(s);
+	if (r == 0) {
+		sd_notifyf(0, "READY=1\nSTATUS=serving\nMAINPID=%d", (int)getpid());
+		r = loop_run(s->loop);
+	}
+	sd_notify(0, "STOPPING=1");
+	loop_timer_fini(&second);
+	return r;
+}
+
+/* ---- up and down ---- */
+
+static int open_pool(struct server *s)
+{
+	const struct server_cfg *c = &s->cfg;
+	struct pool_cfg p = { .dir = c->pool_dir,
+			      .limit_bytes = c->pool_limit,
+			      .reserve_bytes = c->reserve_bytes,
+			      .huge = c->huge,
+			      .numa_node = c->numa_node };
+	int r = pool_open(&p, &s->pool);
+
+	if (r < 0)
+		return r;
+	secure_memory(s);
+	r = exports_open(s->pool, &s->exports);
+	if (r < 0) {
+		log_err("pool %s: reading what is stored there: %s", pool_path(s->pool),
+			strerror(-r));
+		return r;
+	}
+	r = ensure_exports(s);
+	if (r == 0)
+		exports_each(s->exports, tell_export, NULL);
+	return r;
+}
+
+static int start_engine(struct server *s)
+{
+	struct engine *g = &s->engine;
+	int r = conns_new(&s->conns);
+
+	if (r < 0)
+		return r;
+	g->exports = s->exports;
+	g->conns = s->conns;
+	g->acl = s->cfg.acl;
+	g->nr_workers = s->cfg.threads;
+	g->spin_ns = (uint64_t)s->cfg.spin_us * 1000;
+	g->max_conns = s->cfg.max_conns;
+	r = open_doors(s);
+	if (r == 0)
+		r = engine_start(g);
+	return r;
+}
+
+static int start(struct server *s)
+{
+	int r = loop_new(&s->loop);
+
+	s->started_ns = clock_ns();
+	if (r == 0)
+		r = loop_signals(s->loop, on_signal, s);
+	if (r == 0)
+		r = fault_init();
+	if (r < 0)
+		return r;
+	raise_descriptors(s->cfg.max_conns);
+	r = open_pool(s);
+	if (r == 0)
+		r = start_engine(s);
+	return r;
+}
+
+static void stop(struct server *s)
+{
+	for (size_t i = 0; i < s->nr_doors; i++)
+		door_close(&s->doors[i]);
+	engine_stop(&s->engine);
+	exports_close(s->exports);
+	conns_free(s->conns);
+	pool_close(s->pool);
+	loop_free(s->loop);
+	free(s->doors);
+	config_fini(&s->cfg);
+}
+
+int main(int argc, char **argv)
+{
+	struct server s = { 0 };
+	int r;
+
+	log_init("memserver");
+	r = config_parse(argc, argv, &s.cfg);
+	if (r)
+		return r < 0 ? 2 : 0;
+	log_set_level(s.cfg.log_level);
+	r = start(&s);
+	if (r == 0)
+		r = run(&s);
+	stop(&s);
+	return r < 0 ? 1 : 0;
+}
