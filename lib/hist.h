@@ -17,7 +17,7 @@
 
 struct hist {
 	uint64_t count, sum, max;
-	uint32_t bucket[HIST_BUCKETS];
+	uint64_t bucket[HIST_BUCKETS];
 };
 
 /* Adds `n` samples of `value`. */
