@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "memserver/conn_priv.h"
+#include "memserver/stats.h"
 
 struct conns {
 	pthread_mutex_t lock; /* guards list, next_id, and each conn's export/client */
@@ -82,15 +83,7 @@ static void take_picture(const struct conn *c, struct conn_info *i)
 	snprintf(i->export, sizeof(i->export), "%s",
 		 c->export ? export_name(c->export) : "");
 	memset(&i->stats, 0, sizeof(i->stats));
-	for (int op = 0; op < IO_OP_NR; op++) {
-		i->stats.ops[op] = __atomic_load_n(&c->stats.ops[op], __ATOMIC_RELAXED);
-		i->stats.bytes[op] =
-			__atomic_load_n(&c->stats.bytes[op], __ATOMIC_RELAXED);
-	}
-	i->stats.errors = __atomic_load_n(&c->stats.errors, __ATOMIC_RELAXED);
-	i->stats.no_space = __atomic_load_n(&c->stats.no_space, __ATOMIC_RELAXED);
-	for (int op = 0; op <= IO_ZERO; op++)
-		hist_merge(&i->stats.latency[op], &c->stats.latency[op]);
+	stats_add(&i->stats, &c->stats);
 }
 
 int conns_each(struct conns *r, int (*fn)(const struct conn_info *info, void *arg),

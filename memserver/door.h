@@ -6,6 +6,8 @@
 #ifndef MEMSERVER_DOOR_H
 #define MEMSERVER_DOOR_H
 
+#include <stdatomic.h>
+
 #include "lib/addr.h"
 #include "lib/log.h"
 #include "lib/loop.h"
@@ -21,8 +23,8 @@ struct door {
 	struct addr addr;          /* where it really listens: port 0 filled in */
 	struct log_limit limit;    /* for all its connections */
 	struct log_limit accept_limit;
-	bool paused;      /* could not accept; door_tick tries again */
-	uint64_t refused; /* connections turned away here */
+	bool paused;              /* could not accept; door_tick tries again */
+	_Atomic uint64_t refused; /* connections turned away here */
 };
 
 /*

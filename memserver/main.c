@@ -12,14 +12,16 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <unistd.h>
 #include <systemd/sd-daemon.h>
+#include <unistd.h>
 
 #include "lib/fault.h"
 #include "lib/log.h"
 #include "lib/size.h"
 #include "memserver/acl.h"
 #include "memserver/conn_priv.h"
+#include "memserver/ctl.h"
+#include "memserver/metrics.h"
 #include "memserver/server.h"
 
 #define SECOND_NS UINT64_C(1000000000)
@@ -266,6 +268,10 @@ static int start(struct server *s)
 	r = open_pool(s);
 	if (r == 0)
 		r = start_engine(s);
+	if (r == 0)
+		r = ctl_start(s);
+	if (r == 0)
+		r = metrics_start(s);
 	return r;
 }
 
@@ -273,6 +279,8 @@ static void stop(struct server *s)
 {
 	for (size_t i = 0; i < s->nr_doors; i++)
 		door_close(&s->doors[i]);
+	metrics_stop(s);
+	ctl_stop(s);
 	engine_stop(&s->engine);
 	exports_close(s->exports);
 	conns_free(s->conns);

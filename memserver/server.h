@@ -13,6 +13,9 @@
 #include "memserver/pool.h"
 #include "memserver/worker.h"
 
+struct ctl_server;
+struct metrics;
+
 struct server {
 	struct server_cfg cfg;
 	struct loop *loop;
@@ -22,8 +25,10 @@ struct server {
 	struct engine engine;
 	struct door *doors; /* nr_doors of them */
 	size_t nr_doors;
-	uint64_t started_ns; /* CLOCK_MONOTONIC */
-	bool locked;         /* mlockall worked */
+	struct ctl_server *ctl;  /* NULL: not started */
+	struct metrics *metrics; /* NULL: off or not started */
+	uint64_t started_ns;     /* CLOCK_MONOTONIC */
+	bool locked;             /* mlockall worked */
 };
 
 #endif

@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Requests of administrators in, changes to the running server out; main thread.
+ * The commands that only look are in ctl_stat.c.
+ */
+#include "memserver/ctl.h"
+
+#include <errno.h>
+#include <json-c/json.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "lib/ctl_server.h"
+#include "lib/fault.h"
+#include "lib/log.h"
+#include "lib/size.h"
+#include "memserver/ctl_stat.h"
+#include "memserver/server.h"
+
+static int need_name(struct ctl_call *call, const char **ret)
+{
+	if (ctl_arg_string(call->req, "name", ret) < 0)
+		return ctl_fail(call, EINVAL, "it needs a name");
+	return 0;
+}
+
+/* A size that must be there, or (`needed` false) may. */
+static int get_size(struct ctl_call *call, const char *key, bool needed, uint64_t *ret)
+{
+	int r = ctl_arg_size(call->req, key, ret);
+
+	if (!r || (r == -ENOENT && !needed))
+		return 0;
+	return ctl_fail(call, EINVAL, "it needs a %s, as 4294967296 or 4G", key);
+}
+
+/* What front ends tell their clients of: namespaces came, went or changed. */
+static void exports_changed(struct server *s)
+{
+	conns_poke(s->conns);
+}
+
+static int do_create(struct ctl_call *call, void *arg)
+{
+	struct server *s = arg;
+	struct export_cfg cfg = { 0 };
+	char size[SIZE_FORMAT_MAX];
+	const char *why = "";
+	int r = need_name(call, &cfg.name);
+
+	if (!r)
+		r = get_size(call, "size", true, &cfg.size_bytes);
+	if (!r)
+		r = get_size(call, "quota", false, &cfg.quota_bytes);
+	if (r < 0)
+		return r;
+	if (cfg.quota_bytes > cfg.size_bytes)
+		return ctl_fail(call, EINVAL, "the quota is above the size");
+	r = exports_create(s->exports, &cfg, &why);
+	if (r < 0)
+		return ctl_fail(call, -r, "%s: %s", cfg.name, why);
+	log_note("export %s: created with %s by %s", cfg.name,
+		 size_format(cfg.size_bytes, size, sizeof(size)), call->peer->text);
+	exports_changed(s);
+	return 0;
+}
+
+/* The quota a resize leaves when it names none: the old one, as far as it fits. */
+static uint64_t kept_quota(struct server *s, const char *name, uint64_t size)
+{
+	struct export *e = exports_find(s->exports, name, strlen(name));
+	uint64_t quota = e ? export_quota(e) : UINT64_MAX;
+
+	export_put(e);
+	return quota < size ? quota : 0;
+}
+
+static int do_resize(struct ctl_call *call, void *arg)
+{
+	struct server *s = arg;
+	char text[SIZE_FORMAT_MAX];
+	const char *name, *why = "";
+	uint64_t size, quota = UINT64_MAX;
+	int r = need_name(call, &name);
+
+	if (!r)
+		r = get_size(call, "size", true, &size);
+	if (!r)
+		r = get_size(call, "quota", false, &quota);
+	if (r < 0)
+		return r;
+	if (quota == UINT64_MAX)
+		quota = kept_quota(s, name, size);
+	else if (quota > size)
+		return ctl_fail(call, EINVAL, "the quota is above the size");
+	r = exports_resize(s->exports, name, size, quota, &why);
+	if (r < 0)
+		return ctl_fail(call, -r, "%.80s: %s", name, why);
+	log_note("export %s: resized to %s by %s", name,
+		 size_format(size, text, sizeof(text)), call->peer->text);
+	exports_changed(s);
+	return 0;
+}
+
+static int do_drop(struct ctl_call *call, void *arg)
+{
+	struct server *s = arg;
+	unsigned int kicked = 0, users;
+	bool force = false;
+	const char *name;
+	struct export *e;
+	int r = need_name(call, &name);
+
+	if (r < 0)
+		return r;
+	if (ctl_arg_bool(call->req, "force", &force) == -EINVAL)
+		return ctl_fail(call, EINVAL, "force is true or false");
+	e = exports_find(s->exports, name, strlen(name));
+	if (!e)
+		return ctl_fail(call, ENOENT, "no export '%.80s'", name);
+	users = export_users(e);
+	r = exports_drop(s->exports, export_name(e), force);
+	if (!r)
+		kicked = conns_kick(s->conns, e, 0);
+	if (r == -EBUSY)
+		ctl_fail(call, EBUSY,
+			 "%s is in use (%u times); see memctl who, or force", name,
+			 users);
+	else if (r < 0)
+		ctl_fail(call, -r, "%s: %s", name, strerror(-r));
+	else
+		log_note("export %s: dropped by %s, %u connections ended", name,
+			 call->peer->text, kicked);
+	export_put(e);
+	if (!r)
+		exports_changed(s);
+	return r;
+}
+
+static int do_kick(struct ctl_call *call, void *arg)
+{
+	struct server *s = arg;
+	uint64_t id;
+
+	if (ctl_arg_u64(call->req, "id", &id) < 0 || !id)
+		return ctl_fail(call, EINVAL, "it needs a connection's id, see who");
+	if (!conns_kick(s->conns, NULL, id))
+		return ctl_fail(call, ENOENT, "no connection %llu",
+				(unsigned long long)id);
+	log_note("connection %llu: ended by %s", (unsigned long long)id,
+		 call->peer->text);
+	return 0;
+}
+
+static void add_setting(const char *key, const char *value, void *arg)
+{
+	struct json_object *o = json_object_new_object();
+
+	json_object_object_add(o, "key", json_object_new_string(key));
+	json_object_object_add(o, "value", json_object_new_string(value));
+	json_object_array_add(arg, o);
+}
+
+static int do_show_config(struct ctl_call *call, void *arg)
+{
+	struct server *s = arg;
+
+	call->result = json_object_new_array();
+	config_each(&s->cfg, add_setting, call->result);
+	return 0;
+}
+
+static int do_log_level(struct ctl_call *call, void *arg)
+{
+	struct server *s = arg;
+	enum log_level level;
+	const char *name;
+	int r = ctl_arg_string(call->req, "level", &name);
+
+	if (r == -EINVAL || (!r && log_level_parse(name, &level) < 0))
+		return ctl_fail(call, EINVAL,
+				"levels are err, warning, notice, info and debug");
+	if (!r) {
+		log_set_level(level);
+		s->cfg.log_level = level;
+		log_note("log level %s set by %s", log_level_name(level),
+			 call->peer->text);
+	}
+	call->result = json_object_new_string(log_level_name(log_get_level()));
+	return 0;
+}
+
+static void add_fault(const struct fault_info *info, void *arg)
+{
+	struct json_object *o = json_object_new_object();
+
+	json_object_object_add(o, "name", json_object_new_string(info->name));
+	if (info->error) {
+		json_object_object_add(
+			o, "error",
+			json_object_new_string(strerrorname_np(info->error)));
+		json_object_object_add(o, "passes",
+				       json_object_new_uint64(info->passes));
+		json_object_object_add(o, "fired", json_object_new_uint64(info->fired));
+	}
+	json_object_array_add(arg, o);
+}
+
+static int do_fault(struct ctl_call *call, void *arg)
+{
+	const char *set, *why = "";
+	int r = ctl_arg_string(call->req, "set", &set);
+
+	if (r == -EINVAL)
+		return ctl_fail(call, EINVAL, "set must be text");
+	if (!r) {
+		r = fault_set(set, &why);
+		if (r < 0)
+			return ctl_fail(call, -r, "'%.80s': %s", set, why);
+		log_warn("faults set to '%s' by %s", set, call->peer->text);
+	}
+	call->result = json_object_new_array();
+	fault_each(add_fault, call->result);
+	return 0;
+}
+
+static int do_version(struct ctl_call *call, void *arg)
+{
+	struct server *s = arg;
+	struct timespec now;
+	uint64_t up_ns;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	up_ns = (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec -
+		s->started_ns;
+	call->result = json_object_new_object();
+	json_object_object_add(call->result, "version",
+			       json_object_new_string(REMEM_VERSION));
+	json_object_object_add(call->result, "pid", json_object_new_int(getpid()));
+	json_object_object_add(call->result, "uptime_s",
+			       json_object_new_uint64(up_ns / 1000000000));
+	return 0;
+}
+
+static const struct ctl_handler table[] = {
+	{ "list", ctl_list, "the exports" },
+	{ "create", do_create, "name, size, [quota]: makes an export" },
+	{ "resize", do_resize, "name, size, [quota]: shrinks only when not in use" },
+	{ "drop", do_drop, "name, [force]: removes an export and its bytes" },
+	{ "stat", ctl_stat,
+	  "[name]: counters, latencies, memory; a name adds clients" },
+	{ "who", ctl_who, "[after]: up to 1000 connections with ids above `after`" },
+	{ "kick", do_kick, "id: ends a connection" },
+	{ "show-config", do_show_config, "the configuration in effect" },
+	{ "log-level", do_log_level, "[level]: shows or sets what is logged" },
+	{ "fault", do_fault, "[set]: shows or arms fault points, for tests" },
+	{ "version", do_version, "version, process and uptime" },
+	{ NULL, NULL, NULL },
+};
+
+static const char *remedy(int error)
+{
+	switch (error) {
+	case EADDRINUSE:
+		return "a memserver listens there; stop it or give this one another "
+		       "path with --control PATH";
+	case EPERM:
+		return "the folder belongs to another user; give another path with "
+		       "--control PATH";
+	default:
+		return "give another path with --control PATH";
+	}
+}
+
+int ctl_start(struct server *s)
+{
+	int r = ctl_server_open(s->loop, s->cfg.control_path, table, s, &s->ctl);
+
+	if (r < 0)
+		log_err("control %s: cannot listen: %s; %s", s->cfg.control_path,
+			strerror(-r), remedy(-r));
+	else
+		log_note("ready: control on %s", s->cfg.control_path);
+	return r;
+}
+
+void ctl_stop(struct server *s)
+{
+	ctl_server_close(s->ctl);
+	s->ctl = NULL;
+}

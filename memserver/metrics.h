@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What monitoring reads: Prometheus text at /metrics, and /healthz, over HTTP on a
+ * thread of its own. It only looks, under the locks of what it looks at; a client that
+ * is slow or sends nonsense holds one of few places, and the oldest makes room.
+ */
+#ifndef MEMSERVER_METRICS_H
+#define MEMSERVER_METRICS_H
+
+#include <stddef.h>
+
+struct server;
+
+/* Listens at cfg.metrics unless it is off. Says why not, and returns -errno. Call when
+ * the server is whole; its parts must outlive metrics_stop. Main thread. */
+int metrics_start(struct server *s);
+void metrics_stop(struct server *s); /* fine when not started */
+
+/* All metrics as text; the caller frees it. NULL: no memory. Any thread. */
+char *metrics_text(struct server *s, size_t *ret_len);
+
+#endif
