@@ -16,6 +16,7 @@
 #define NVME_NQN_LEN        223 /* longest NQN, without the NUL */
 #define NVME_NQN_FIELD      256
 #define NVME_DISCOVERY_NQN  "nqn.2014-08.org.nvmexpress.discovery"
+#define NVME_SUBNQN_PREFIX  "nqn.2026-11.io.remem:" /* then the export's name */
 
 #define NVME_PACKED          __attribute__((packed))
 #define NVME_SIZE(type, len) _Static_assert(sizeof(struct type) == (len), #type)
@@ -139,6 +140,7 @@ struct nvme_cmd {
 } NVME_PACKED;
 NVME_SIZE(nvme_cmd, 64);
 
+#define NVME_NSID_ALL       0xffffffffu
 #define NVME_CMD_FUSED_MASK 0x03u
 #define NVME_CMD_PSDT_MASK  0xc0u
 #define NVME_CMD_PSDT_SGL   0x40u /* what Fabrics wants */
@@ -199,6 +201,7 @@ enum nvme_status {
 	NVME_SC_CONNECT_PARAM = 0x182,
 	NVME_SC_CONNECT_RESTART = 0x183,
 	NVME_SC_CONNECT_HOST = 0x184,
+	NVME_SC_QUEUE_TYPE = 0x185,
 	NVME_SC_DISCOVERY_RESTART = 0x190,
 	NVME_SC_AUTH_REQUIRED = 0x191,
 	NVME_SC_BAD_ATTRIBUTES = 0x180, /* I/O commands: conflicting attributes */
@@ -243,6 +246,7 @@ enum nvme_fctype {
 #define NVME_RW_LIMITED_RETRY (1u << 31)
 #define NVME_RW_FUA           (1u << 30)
 #define NVME_RW_PRINFO_MASK   (0xfu << 26)
+#define NVME_RW_DTYPE_MASK    (0xfu << 20)
 #define NVME_WZ_DEAC          (1u << 25)
 
 /* DSM: cdw10 bits 7:0 0's based ranges; cdw11 attributes. */
