@@ -27,6 +27,8 @@
 #define SECOND_NS UINT64_C(1000000000)
 
 static const struct front *const fronts[DOOR_KIND_NR] = {
+	[DOOR_NVME] = &front_nvme,
+	[DOOR_DISCOVERY] = &front_nvme_discovery,
 	[DOOR_NBD] = &front_nbd,
 };
 
