@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The verbs that change a memserver: arguments in, one request out. */
+#include <errno.h>
+#include <json-c/json.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/memctl_table.h"
+#include "client/memctl_verbs.h"
+#include "lib/size.h"
+
+static void put_text(struct json_object *o, const char *key, const char *text)
+{
+	json_object_object_add(o, key, json_object_new_string(text));
+}
+
+static int parse_size(const struct memctl *m, const char *what, const char *text,
+		      uint64_t *ret)
+{
+	if (!size_parse(text, ret))
+		return MEMCTL_DONE;
+	return memctl_usage(m, "%s '%s' is not a size; say it as 512M or 4G", what,
+			    text);
+}
+
+int memctl_create(struct memctl *m)
+{
+	struct json_object *req;
+	uint64_t size, quota = 0;
+	int r = parse_size(m, "SIZE", m->args[1], &size);
+
+	if (!r && m->quota)
+		r = parse_size(m, "--quota", m->quota, &quota);
+	if (r)
+		return r;
+	req = memctl_request(m->verb);
+	put_text(req, "name", m->args[0]);
+	json_object_object_add(req, "size", json_object_new_uint64(size));
+	if (m->quota)
+		json_object_object_add(req, "quota", json_object_new_uint64(quota));
+	return memctl_show_result(m, req, NULL);
+}
+
+int memctl_drop(struct memctl *m)
+{
+	struct json_object *req = memctl_request("drop");
+
+	put_text(req, "name", m->args[0]);
+	json_object_object_add(req, "force", json_object_new_boolean(m->force));
+	return memctl_show_result(m, req, NULL);
+}
+
+int memctl_kick(struct memctl *m)
+{
+	struct json_object *req;
+	char *end;
+	long long id;
+
+	errno = 0;
+	id = strtoll(m->args[0], &end, 10);
+	if (errno || *end || id <= 0)
+		return memctl_usage(m, "'%s' is not a connection's ID; see memctl who",
+				    m->args[0]);
+	req = memctl_request("kick");
+	json_object_object_add(req, "id", json_object_new_int64(id));
+	return memctl_show_result(m, req, NULL);
+}
+
+static void print_level(struct json_object *level)
+{
+	puts(json_object_get_string(level));
+}
+
+int memctl_log_level(struct memctl *m)
+{
+	struct json_object *req = memctl_request("log-level");
+
+	if (m->nr_args)
+		put_text(req, "level", m->args[0]);
+	return memctl_show_result(m, req, m->nr_args ? NULL : print_level);
+}
+
+static void print_faults(struct json_object *array)
+{
+	static const char *const keys[] = { "name", "error", "passes", "fired" };
+	struct memctl_table *t = memctl_table_new("POINT ERROR >PASSES >FIRED");
+
+	for (size_t i = 0; i < json_object_array_length(array); i++)
+		for (size_t k = 0; k < 4; k++) {
+			struct json_object *o = json_object_array_get_idx(array, i), *v;
+
+			json_object_object_get_ex(o, keys[k], &v);
+			memctl_table_cell(t, "%s", v ? json_object_get_string(v) : "-");
+		}
+	memctl_table_end(t, stdout);
+}
+
+int memctl_fault(struct memctl *m)
+{
+	struct json_object *req = memctl_request("fault");
+
+	if (m->nr_args)
+		put_text(req, "set", m->args[0]);
+	return memctl_show_result(m, req, print_faults);
+}
