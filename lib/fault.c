@@ -35,9 +35,10 @@ extern struct fault_site *const __stop_fault_sites[] __attribute__((weak));
 /* The i-th place, NULL past the last. */
 static struct fault_site *site_at(size_t i)
 {
-	size_t nr = (size_t)(__stop_fault_sites - __start_fault_sites);
+	uintptr_t bytes =
+		(uintptr_t)__stop_fault_sites - (uintptr_t)__start_fault_sites;
 
-	return i < nr ? __start_fault_sites[i] : NULL;
+	return i < bytes / sizeof(struct fault_site *) ? __start_fault_sites[i] : NULL;
 }
 
 /* What one word of a specification says. */

@@ -160,27 +160,45 @@ static int parse_text(struct parse *p, const char *text, size_t len)
 	return 0;
 }
 
-static int parse_file(struct parse *p)
+/* All of the file, owned by the caller. -EFBIG: past 1 MiB. */
+static int read_file(const char *path, char **ret_text, size_t *ret_len)
 {
-	_cleanup_close_ int fd = open(p->path, O_RDONLY | O_CLOEXEC);
-	_cleanup_free_ char *text = malloc(FILE_MAX_BYTES + 1);
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+	char *text;
 	size_t len = 0;
-	ssize_t n = 1;
+	ssize_t n;
 
 	if (fd < 0)
-		return complain(p, "--config: %.120s: %s", p->path, strerror(errno));
+		return -errno;
+	text = malloc(FILE_MAX_BYTES + 1);
 	if (!text)
-		return complain(p, "--config: out of memory");
-	while (n > 0 && len <= FILE_MAX_BYTES) {
+		return -ENOMEM;
+	do {
 		n = read(fd, text + len, FILE_MAX_BYTES + 1 - len);
-		if (n < 0)
-			return complain(p, "--config: %.120s: %s", p->path,
-					strerror(errno));
-		len += (size_t)n;
+		len += n > 0 ? (size_t)n : 0;
+	} while (n > 0 && len <= FILE_MAX_BYTES);
+	if (n < 0 || len > FILE_MAX_BYTES) {
+		int r = n < 0 ? -errno : -EFBIG;
+
+		free(text);
+		return r;
 	}
-	if (len > FILE_MAX_BYTES)
-		return complain(p, "--config: %.120s: longer than 1 MiB", p->path);
-	return parse_text(p, text, len);
+	*ret_text = text;
+	*ret_len = len;
+	return 0;
+}
+
+static int parse_file(struct parse *p)
+{
+	size_t len = 0;
+	char *text = NULL;
+	int r = read_file(p->path, &text, &len);
+
+	if (r < 0)
+		return complain(p, "--config: %.120s: %s", p->path, strerror(-r));
+	r = parse_text(p, text, len);
+	free(text);
+	return r;
 }
 
 /* ---- the command line ---- */
