@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The reasons not to attach. Each is its own question with its own message and remedy,
+ * logged here; all are asked, so that one run shows all. Main thread.
+ */
+#ifndef VMEMDIRECT_ATTACH_REFUSE_H
+#define VMEMDIRECT_ATTACH_REFUSE_H
+
+#include "vmemdirect/attach/attach.h"
+#include "vmemdirect/attach/proc.h"
+
+/* About the mapping chosen as guest memory: private, hugetlbfs, not shmem, huge pages.
+ * 0 or -ENOTSUP. `fd` is the open object. */
+int refuse_object(const struct guest *g, const struct guest_block *b, int fd);
+
+/* About the process and the host: swap, VFIO, vhost-user, O_DIRECT. 0 or -ENOTSUP. */
+int refuse_process(const struct guest *g, const struct attach_cfg *cfg);
+
+/* Explains why userfaultfd could not be had, `error` being -errno. */
+void refuse_explain_uffd(const struct guest *g, int error);
+
+#endif

@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Command line in, struct config out; main thread, no side effects but messages. */
+#include "vmemdirect/config.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/log.h"
+#include "lib/size.h"
+
+static const char attach_help[] =
+	"usage: vmemdirect attach (--qmp SOCKET | --pid PID) --ram SIZE --ssd PATH "
+	"[...]\n"
+	"       vmemdirect attach --resume NAME\n"
+	"\n"
+	"Keeps at most SIZE of one running VM (or process) resident and the rest in "
+	"its\n"
+	"private swap. Stays in the foreground until it is detached, by `vmemdirect "
+	"detach`\n"
+	"or Ctrl-C, or the VM ends.\n"
+	"\n"
+	"  --qmp SOCKET      QEMU's monitor (-qmp unix:SOCKET,server=on,wait=off)\n"
+	"  --memdev ID       page this memory backend only; may be given more than "
+	"once\n"
+	"  --pid PID         any process whose memory is a memfd or a tmpfs file\n"
+	"  --ram SIZE        the limit, e.g. 2G\n"
+	"  --ssd PATH        file or block device for the pages that are out\n"
+	"  --no-preallocate  let the file grow as it is written\n"
+	"  --tier null       no --ssd: keep them in this process's memory (for tests)\n"
+	"  --name NAME       of the VM here; default: QEMU's -name, or the process's\n"
+	"  --policy POLICY   what leaves first: s3fifo (default) or fifo\n"
+	"  --spin USEC       stay awake so long after a fault (default 50; 0: sleep)\n"
+	"  --force           attach though disks opened with O_DIRECT may lose reads\n"
+	"  --resume NAME     go on where a vmemdirect that was killed has stopped\n"
+	"  --state DIR       journals and control sockets (default " CONFIG_STATE_DIR
+	")\n"
+	"  --log LEVEL       err, warning, notice, info (default), debug\n";
+
+enum {
+	OPT_QMP = 256,
+	OPT_MEMDEV,
+	OPT_PID,
+	OPT_RAM,
+	OPT_SSD,
+	OPT_NO_PREALLOCATE,
+	OPT_TIER,
+	OPT_NAME,
+	OPT_POLICY,
+	OPT_SPIN,
+	OPT_FORCE,
+	OPT_RESUME,
+	OPT_STATE,
+	OPT_LOG,
+};
+
+static const struct option options[] = {
+	{ "qmp", required_argument, NULL, OPT_QMP },
+	{ "memdev", required_argument, NULL, OPT_MEMDEV },
+	{ "pid", required_argument, NULL, OPT_PID },
+	{ "ram", required_argument, NULL, OPT_RAM },
+	{ "ssd", required_argument, NULL, OPT_SSD },
+	{ "no-preallocate", no_argument, NULL, OPT_NO_PREALLOCATE },
+	{ "tier", required_argument, NULL, OPT_TIER },
+	{ "name", required_argument, NULL, OPT_NAME },
+	{ "policy", required_argument, NULL, OPT_POLICY },
+	{ "spin", required_argument, NULL, OPT_SPIN },
+	{ "force", no_argument, NULL, OPT_FORCE },
+	{ "resume", required_argument, NULL, OPT_RESUME },
+	{ "state", required_argument, NULL, OPT_STATE },
+	{ "log", required_argument, NULL, OPT_LOG },
+	{ "help", no_argument, NULL, 'h' },
+	{ 0 },
+};
+
+bool config_name_ok(const char *name)
+{
+	static const char ok[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+				 "0123456789-_.+@";
+
+	return *name && *name != '.' && strlen(name) < GUEST_NAME_MAX &&
+	       strspn(name, ok) == strlen(name);
+}
+
+static int bad(const char *option, const char *value, const char *want)
+{
+	fprintf(stderr, "vmemdirect: --%s %s: %s\n", option, value, want);
+	return -EINVAL;
+}
+
+static int take_text(const char *option, const char *value, char *ret, size_t len)
+{
+	if (strlen(value) >= len)
+		return bad(option, value, "too long");
+	strcpy(ret, value);
+	return 0;
+}
+
+static int take_number(const char *option, const char *value, unsigned long max,
+		       unsigned long *ret)
+{
+	char *end;
+
+	errno = 0;
+	*ret = strtoul(value, &end, 10);
+	if (errno || end == value || *end || *ret > max || *value == '-')
+		return bad(option, value, "not a number that makes sense");
+	return 0;
+}
+
+static int take_name(const char *option, const char *value, struct config *c)
+{
+	if (!config_name_ok(value))
+		return bad(option, value, "letters, digits and -_.+@ only, at most 63");
+	strcpy(c->name, value);
+	return 0;
+}
+
+static int take_log(const char *value)
+{
+	enum log_level level;
+
+	if (log_level_parse(value, &level) < 0)
+		return bad("log", value, "err, warning, notice, info or debug");
+	log_set_level(level);
+	return 0;
+}
+
+static int take_option(int opt, const char *value, struct config *c)
+{
+	unsigned long n;
+	int r;
+
+	switch (opt) {
+	case OPT_QMP:
+		return take_text("qmp", value, c->qmp, sizeof(c->qmp));
+	case OPT_MEMDEV:
+		if (c->nr_memdevs == GUEST_BLOCKS_MAX ||
+		    strlen(value) >= GUEST_NAME_MAX)
+			return bad("memdev", value, "too many, or too long");
+		c->memdev[c->nr_memdevs++] = value;
+		return 0;
+	case OPT_PID:
+		r = take_number("pid", value, 1 << 22, &n);
+		c->pid = (pid_t)n;
+		return !r && !n ? bad("pid", value, "no process has it") : r;
+	case OPT_RAM:
+		r = size_parse(value, &c->ram_bytes);
+		return r < 0 ? bad("ram", value, "not a size, e.g. 2G") : 0;
+	case OPT_SSD:
+		return take_text("ssd", value, c->ssd, sizeof(c->ssd));
+	case OPT_NO_PREALLOCATE:
+		c->preallocate = false;
+		return 0;
+	case OPT_TIER:
+		c->null_tier = !strcmp(value, "null");
+		return c->null_tier || !strcmp(value, "ssd")
+			       ? 0
+			       : bad("tier", value, "ssd or null");
+	case OPT_NAME:
+		return take_name("name", value, c);
+	case OPT_POLICY:
+		return policy_parse(value, &c->policy) < 0
+			       ? bad("policy", value, "s3fifo or fifo")
+			       : 0;
+	case OPT_SPIN:
+		r = take_number("spin", value, 1000000, &n);
+		c->spin_us = (uint32_t)n;
+		return r;
+	case OPT_FORCE:
+		c->force = true;
+		return 0;
+	case OPT_RESUME:
+		c->resume = true;
+		return take_name("resume", value, c);
+	case OPT_STATE:
+		return take_text("state", value, c->state_dir,
+				 sizeof(c->state_dir) / 2);
+	case OPT_LOG:
+		return take_log(value);
+	}
+	return -EINVAL;
+}
+
+static int complain(const char *what)
+{
+	fprintf(stderr, "vmemdirect: attach: %s\n(vmemdirect attach --help)\n", what);
+	return -EINVAL;
+}
+
+static int check(const struct config *c)
+{
+	if (c->resume)
+		return 0;
+	if (!c->qmp[0] && !c->pid)
+		return complain("say which VM: --qmp SOCKET or --pid PID");
+	if (c->nr_memdevs && !c->qmp[0])
+		return complain("--memdev needs --qmp");
+	if (!c->ram_bytes)
+		return complain("say how much may be resident: --ram SIZE");
+	if (!c->ssd[0] == !c->null_tier)
+		return complain("say where pages go: --ssd PATH");
+	return 0;
+}
+
+int config_parse_attach(int argc, char **argv, struct config *ret)
+{
+	struct config c = { .preallocate = true, .spin_us = 50 };
+	int opt, r = 0;
+
+	strcpy(c.state_dir, CONFIG_STATE_DIR);
+	optind = 1;
+	while (!r && (opt = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+		if (opt == 'h') {
+			fputs(attach_help, stdout);
+			return 1;
+		}
+		r = take_option(opt, optarg, &c);
+	}
+	if (!r && optind < argc)
+		r = complain("too many words");
+	if (!r)
+		r = check(&c);
+	if (!r)
+		*ret = c;
+	return r;
+}

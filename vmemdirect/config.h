@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What `vmemdirect attach` was told: its command line as a struct. Main thread.
+ */
+#ifndef VMEMDIRECT_CONFIG_H
+#define VMEMDIRECT_CONFIG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "vmemdirect/guest.h"
+#include "vmemdirect/pager/policy.h"
+
+#define CONFIG_PATH_MAX 256
+
+struct config {
+	char name[GUEST_NAME_MAX]; /* "" until known */
+	char qmp[CONFIG_PATH_MAX];
+	pid_t pid;
+	unsigned int nr_memdevs;
+	const char *memdev[GUEST_BLOCKS_MAX]; /* borrowed from argv */
+	uint64_t ram_bytes;
+	char ssd[CONFIG_PATH_MAX];
+	bool null_tier;
+	bool preallocate, force, resume;
+	uint32_t spin_us;
+	enum policy_kind policy;
+	char state_dir[CONFIG_PATH_MAX]; /* journals and sockets of all VMs */
+};
+
+#define CONFIG_STATE_DIR "/run/vmemdirect"
+
+/*
+ * Reads the words behind "attach". 0; 1: --help, printed; -EINVAL: said on standard
+ * error what is wrong.
+ */
+int config_parse_attach(int argc, char **argv, struct config *ret);
+
+/* A VM's name becomes a folder: letters, digits, "-_.+@", not beginning with a dot. */
+bool config_name_ok(const char *name);
+
+#endif

@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Requests on the control socket in, the VM's figures and changed settings out. */
+#include "vmemdirect/ctl.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <json-c/json.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "lib/ctl_server.h"
+#include "lib/fault.h"
+#include "lib/log.h"
+#include "lib/size.h"
+
+/* ---- status ---- */
+
+static void put(json_object *o, const char *key, uint64_t n)
+{
+	json_object_object_add(o, key, json_object_new_uint64(n));
+}
+
+static void put_text(json_object *o, const char *key, const char *text)
+{
+	json_object_object_add(o, key, json_object_new_string(text));
+}
+
+static json_object *latency(const struct hist *h)
+{
+	static const double percent[] = { 50, 90, 99, 99.9 };
+	static const char *const name[] = { "p50_ns", "p90_ns", "p99_ns", "p999_ns" };
+	json_object *o = json_object_new_object();
+
+	put(o, "count", h->count);
+	for (unsigned int i = 0; i < 4; i++)
+		put(o, name[i], hist_percentile(h, percent[i]));
+	put(o, "max_ns", h->max);
+	return o;
+}
+
+static json_object *faults(const struct pager_stats *s)
+{
+	json_object *o = json_object_new_object();
+
+	put(o, "zero", s->faults_zero);
+	put(o, "tier", s->faults_tier);
+	put(o, "inflight", s->faults_inflight);
+	put(o, "cancelled_eviction", s->faults_cancel);
+	put(o, "other", s->faults_other);
+	put(o, "waited_for_room", s->waits);
+	json_object_object_add(o, "latency", latency(&s->fault_ns));
+	return o;
+}
+
+static json_object *evictions(const struct pager_stats *s)
+{
+	json_object *o = json_object_new_object();
+
+	put(o, "zero", s->evicted_zero);
+	put(o, "clean", s->evicted_clean);
+	put(o, "written", s->evicted_written);
+	put(o, "cancelled", s->evict_cancelled);
+	put(o, "failed", s->evict_failed);
+	return o;
+}
+
+static json_object *tier_status(const struct vm *v)
+{
+	json_object *o = json_object_new_object();
+	struct tier_stats s;
+
+	tier_get_stats(v->tier, &s);
+	put_text(o, "kind", v->tier->ops->name);
+	put_text(o, "path", v->cfg.ssd);
+	put(o, "size_bytes", s.size_bytes);
+	put(o, "reads", s.reads);
+	put(o, "read_bytes", s.read_bytes);
+	put(o, "writes", s.writes);
+	put(o, "written_bytes", s.written_bytes);
+	return o;
+}
+
+static json_object *trouble(const struct vm *v, const struct pager_stats *s)
+{
+	json_object *o = json_object_new_object();
+
+	put(o, "read_errors", s->read_errors);
+	put(o, "bad_hashes", s->bad_hashes);
+	put(o, "write_errors", s->write_errors);
+	put(o, "lost_pages", s->lost_pages);
+	json_object_object_add(o, "writes_fail_now",
+			       json_object_new_boolean(v->storing_fails));
+	json_object_object_add(o, "vm_stopped",
+			       json_object_new_boolean(v->stopped_by_us));
+	return o;
+}
+
+json_object *ctl_status(const struct vm *v)
+{
+	json_object *o = json_object_new_object();
+	struct pager_stats s;
+
+	pager_get_stats(v->pager, &s);
+	put_text(o, "name", v->guest.name);
+	put_text(o, "state", vm_state_name(v->state));
+	put(o, "pid", (uint64_t)v->guest.pid);
+	put(o, "memory_bytes", s.nr_pages << GUEST_PAGE_SHIFT);
+	put(o, "limit_bytes", s.limit << GUEST_PAGE_SHIFT);
+	put(o, "resident_bytes", s.resident << GUEST_PAGE_SHIFT);
+	put_text(o, "policy", policy_name(v->cfg.policy));
+	json_object_object_add(o, "faults", faults(&s));
+	json_object_object_add(o, "evictions", evictions(&s));
+	json_object_object_add(o, "tier", tier_status(v));
+	json_object_object_add(o, "trouble", trouble(v, &s));
+	return o;
+}
+
+static int do_status(struct ctl_call *call, void *arg)
+{
+	call->result = ctl_status(arg);
+	return 0;
+}
+
+/* ---- orders ---- */
+
+static int do_set(struct ctl_call *call, void *arg)
+{
+	struct vm *v = arg;
+	uint64_t ram;
+	int r = ctl_arg_size(call->req, "ram", &ram);
+
+	if (v->state != VM_PAGED)
+		return ctl_fail(call, EBUSY, "the VM is %s", vm_state_name(v->state));
+	if (r == -ENOENT)
+		return ctl_fail(call, EINVAL, "nothing to set: \"ram\"");
+	if (r < 0 || ram < (1 << 20))
+		return ctl_fail(call, EINVAL, "ram: a size from 1M on");
+	pager_set_limit(v->pager, ram >> GUEST_PAGE_SHIFT);
+	v->cfg.ram_bytes = ram;
+	vm_note(&v->guest, "limit is now %" PRIu64 " KiB (%s)", ram >> 10,
+		call->peer->text);
+	return 0;
+}
+
+static int do_detach(struct ctl_call *call, void *arg)
+{
+	char need[SIZE_FORMAT_MAX], have[SIZE_FORMAT_MAX];
+	struct vm *v = arg;
+	uint64_t n, h;
+
+	if (vm_detach(v, &n, &h) < 0)
+		return ctl_fail(call, ENOMEM,
+				"%s have to come back and the host has %s available",
+				size_format(n, need, sizeof(need)),
+				size_format(h, have, sizeof(have)));
+	vm_note(&v->guest, "detaching (%s)", call->peer->text);
+	return 0;
+}
+
+static int do_fault(struct ctl_call *call, void *arg)
+{
+	const char *spec, *why = "";
+	int r = ctl_arg_string(call->req, "spec", &spec);
+
+	if (r < 0)
+		return ctl_fail(call, EINVAL, "needs \"spec\"");
+	r = fault_set(spec, &why);
+	return r < 0 ? ctl_fail(call, -r, "%s: %s", spec, why) : 0;
+}
+
+static const struct ctl_handler table[] = {
+	{ "status", do_status, "all that is known of the VM" },
+	{ "set", do_set, "ram=SIZE: at most this much resident" },
+	{ "detach", do_detach, "bring everything back and end" },
+	{ "fault", do_fault, "spec=NAME=ERRNO...: make a fault point fail" },
+	{ 0 },
+};
+
+int ctl_open(struct loop *l, struct vm *v, struct ctl_server **ret)
+{
+	char path[sizeof(v->dir) + 16];
+	int r;
+
+	snprintf(path, sizeof(path), "%s/control", v->dir);
+	r = ctl_server_open(l, path, table, v, ret);
+	if (r < 0)
+		vm_err(&v->guest, "%s: %s", path, strerror(-r));
+	return r;
+}
+
+void ctl_close(struct ctl_server *s)
+{
+	ctl_server_close(s);
+}

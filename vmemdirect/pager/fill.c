@@ -1,0 +1,376 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Page numbers in, pages of the guest out, by way of a buffer: the tier reads into it,
+ * the hash of every page is checked, UFFDIO_COPY puts it into the guest in one atomic
+ * step (nobody ever sees half a page). Fault thread only.
+ *
+ * Whatever becomes of a page that was FILLING, who waits for it is woken: either it is
+ * there, or he faults again and is heard.
+ */
+#include "vmemdirect/pager/fill.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "lib/fault.h"
+#include "lib/log.h"
+#include "vmemdirect/pager/hash.h"
+#include "vmemdirect/uffd.h"
+
+#define EAGAIN_MAX 1000
+
+struct fill {
+	struct tier_io io;
+	struct list link; /* in its free list while unused */
+	struct fills *owner;
+	uint64_t asked_ns; /* 0: nobody asked */
+	unsigned int tries;
+};
+
+struct fills {
+	struct pager *p;
+	struct tier_queue *queue; /* owned */
+	uint8_t *buffers;         /* owned mapping */
+	size_t buffer_bytes;
+	struct list free_singles, free_runs;
+	unsigned int under_way;
+	fill_failed_fn failed;
+	void *failed_arg;
+	struct log_limit bad_limit;
+	struct fill single[FILL_SINGLES], run[FILL_RUNS];
+};
+
+int fills_new(struct pager *p, fill_failed_fn failed, void *arg, struct fills **ret)
+{
+	struct fills *f = calloc(1, sizeof(*f));
+	uint8_t *b;
+	int r;
+
+	if (!f)
+		return -ENOMEM;
+	f->p = p;
+	f->failed = failed;
+	f->failed_arg = arg;
+	f->bad_limit = (struct log_limit)LOG_LIMIT_INIT;
+	list_init(&f->free_singles);
+	list_init(&f->free_runs);
+	f->buffer_bytes =
+		(FILL_SINGLES + (size_t)FILL_RUNS * FILL_RUN_PAGES) * GUEST_PAGE_SIZE;
+	f->buffers = mmap(NULL, f->buffer_bytes, PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (f->buffers == MAP_FAILED) {
+		f->buffers = NULL;
+		r = -ENOMEM;
+		goto fail;
+	}
+	r = tier_queue_open(p->tier, FILL_SINGLES + FILL_RUNS, &f->queue);
+	if (r < 0)
+		goto fail;
+	b = f->buffers;
+	for (size_t i = 0; i < FILL_SINGLES + FILL_RUNS; i++) {
+		bool one = i < FILL_SINGLES;
+		struct fill *l = one ? &f->single[i] : &f->run[i - FILL_SINGLES];
+
+		l->owner = f;
+		l->io.buf = b;
+		b += (one ? 1 : FILL_RUN_PAGES) * GUEST_PAGE_SIZE;
+		list_add_tail(one ? &f->free_singles : &f->free_runs, &l->link);
+	}
+	*ret = f;
+	return 0;
+fail:
+	fills_free(f);
+	return r;
+}
+
+void fills_free(struct fills *f)
+{
+	if (!f)
+		return;
+	tier_queue_close(f->queue);
+	if (f->buffers)
+		munmap(f->buffers, f->buffer_bytes);
+	free(f);
+}
+
+/* ---- into the guest ---- */
+
+static void wake(struct fills *f, uint64_t pfn, uint64_t nr)
+{
+	const struct guest_block *b = guest_block_of(f->p->g, pfn);
+
+	uffd_wake(f->p->g->uffd, guest_hva(b, pfn), nr << GUEST_PAGE_SHIFT);
+}
+
+/* The page is in the guest. Its room was reserved before. */
+static void resident(struct fills *f, uint64_t pfn, uint32_t set)
+{
+	uint32_t was = 0;
+
+	page_move(&f->p->t->page[pfn], PAGE_FILLING, PAGE_RESIDENT, set,
+		  PAGE_ZERO | PAGE_LOST | PAGE_UNMAPPED, &was);
+	if (was & PAGE_LOST)
+		pager_raise(f->p, PAGER_RECOVERED);
+	pager_newcomer(f->p, pfn);
+}
+
+/* The page could not be given: it is out again, and so is its room. */
+static void absent(struct fills *f, uint64_t pfn, uint32_t set)
+{
+	page_move(&f->p->t->page[pfn], PAGE_FILLING, PAGE_ABSENT, set, PAGE_PREFETCHED,
+		  NULL);
+	pager_release(f->p, 1);
+}
+
+/*
+ * Copies `nr` pages, all FILLING, in as few calls as possible. Returns how many have
+ * an end (resident), the rest is the caller's with *ret_error.
+ */
+static uint32_t copy_in(struct fills *f, uint64_t pfn, const uint8_t *from, uint32_t nr,
+			uint32_t set, int *ret_error)
+{
+	const struct guest_block *b = guest_block_of(f->p->g, pfn);
+	unsigned int again = 0;
+	uint32_t at = 0;
+
+	while (at < nr) {
+		uint64_t done = 0;
+		int r = fault_point("uffd.copy");
+
+		if (!r)
+			r = from ? uffd_copy(f->p->g->uffd, guest_hva(b, pfn + at),
+					     from + (size_t)at * GUEST_PAGE_SIZE,
+					     (uint64_t)(nr - at) << GUEST_PAGE_SHIFT,
+					     &done)
+				 : uffd_zero(f->p->g->uffd, guest_hva(b, pfn + at),
+					     (uint64_t)(nr - at) << GUEST_PAGE_SHIFT,
+					     &done);
+		for (done >>= GUEST_PAGE_SHIFT; done; done--)
+			resident(f, pfn + at++, set);
+		if (at == nr)
+			break;
+		if (r == -EEXIST) { /* what is there is newer than what we have */
+			resident(f, pfn + at, set);
+			wake(f, pfn + at, 1);
+			at++;
+		} else if (r == -EAGAIN && again++ < EAGAIN_MAX) {
+			sched_yield();
+		} else if (r < 0) {
+			*ret_error = r;
+			return at;
+		}
+	}
+	*ret_error = 0;
+	return nr;
+}
+
+/* What a failed copy means for the page's owner. */
+static int copy_error(struct fills *f, int r)
+{
+	if (r == -ESRCH) {
+		pager_raise(f->p, PAGER_GONE);
+		return -ESRCH;
+	}
+	if (r == -ENOENT) /* unmapped by the process: nobody can wait there */
+		return 0;
+	pager_raise(f->p, PAGER_NO_MEMORY);
+	return -ENOMEM;
+}
+
+void fill_zero(struct fills *f, uint64_t pfn, uint64_t asked_ns)
+{
+	int r;
+
+	if (copy_in(f, pfn, NULL, 1, 0, &r) == 1) {
+		count(&f->p->faults_zero, 1);
+		hist_add(&f->p->fault_ns, pager_now_ns() - asked_ns, 1);
+		return;
+	}
+	absent(f, pfn, 0);
+	r = copy_error(f, r);
+	if (r < 0)
+		f->failed(f->failed_arg, pfn, r);
+	else
+		wake(f, pfn, 1);
+}
+
+/* ---- a read has ended ---- */
+
+static void put_back(struct fills *f, struct fill *l)
+{
+	f->under_way--;
+	list_add_tail(l >= f->single && l < f->single + FILL_SINGLES ? &f->free_singles
+								     : &f->free_runs,
+		      &l->link);
+}
+
+static bool hash_right(struct fills *f, uint64_t pfn, const uint8_t *page)
+{
+	struct page_table *t = f->p->t;
+	unsigned int held;
+
+	if (!fault_point("fill.hash") &&
+	    hash_page(page, t->header->hash_key) == t->page[pfn].hash)
+		return true;
+	count(&f->p->bad_hashes, 1);
+	if (log_limit_ok(&f->bad_limit, &held))
+		vm_warn(f->p->g,
+			"page %llu: the tier gave other bytes than were written",
+			(unsigned long long)pfn);
+	return false;
+}
+
+static int submit(struct fills *f, struct fill *l)
+{
+	l->tries++;
+	return tier_submit(f->queue, &l->io);
+}
+
+static void demand_done(struct fills *f, struct fill *l)
+{
+	uint64_t pfn = l->io.pfn;
+	int r = l->io.result;
+
+	if (r < 0)
+		count(&f->p->read_errors, 1);
+	else if (!hash_right(f, pfn, l->io.buf))
+		r = -EIO;
+	if (r < 0 && l->tries <= FILL_RETRIES && !submit(f, l)) {
+		tier_kick(f->queue);
+		return;
+	}
+	if (r < 0) {
+		absent(f, pfn, PAGE_LOST);
+		put_back(f, l);
+		f->failed(f->failed_arg, pfn, -EIO);
+		return;
+	}
+	if (copy_in(f, pfn, l->io.buf, 1, 0, &r) == 1) {
+		count(&f->p->faults_tier, 1);
+		if (l->asked_ns)
+			hist_add(&f->p->fault_ns, pager_now_ns() - l->asked_ns, 1);
+		put_back(f, l);
+		return;
+	}
+	absent(f, pfn, 0);
+	put_back(f, l);
+	r = copy_error(f, r);
+	if (r < 0)
+		f->failed(f->failed_arg, pfn, r);
+	else
+		wake(f, pfn, 1);
+}
+
+/* Gives pages of a run up; who faulted on one meanwhile faults again, on demand. */
+static void give_up(struct fills *f, uint64_t pfn, uint32_t nr)
+{
+	for (uint32_t i = 0; i < nr; i++)
+		absent(f, pfn + i, 0);
+	wake(f, pfn, nr);
+}
+
+static void run_done(struct fills *f, struct fill *l)
+{
+	const uint8_t *buf = l->io.buf;
+	uint32_t nr = l->io.nr_pages, from = 0, i;
+	int r = 0;
+
+	if (l->io.result < 0) {
+		count(&f->p->read_errors, 1);
+		give_up(f, l->io.pfn, nr);
+		put_back(f, l);
+		return;
+	}
+	while (from < nr && !r) {
+		for (i = from; i < nr; i++)
+			if (!hash_right(f, l->io.pfn + i, buf + i * GUEST_PAGE_SIZE))
+				break;
+		if (i > from)
+			from += copy_in(f, l->io.pfn + from,
+					buf + from * GUEST_PAGE_SIZE, i - from,
+					PAGE_PREFETCHED, &r);
+		if (!r && i < nr) {
+			give_up(f, l->io.pfn + i, 1);
+			from = i + 1;
+		}
+	}
+	if (r) {
+		copy_error(f, r);
+		give_up(f, l->io.pfn + from, nr - from);
+	}
+	put_back(f, l);
+}
+
+static void fill_done(struct tier_io *io)
+{
+	struct fill *l = container_of(io, struct fill, io);
+	struct fills *f = l->owner;
+
+	if (l >= f->single && l < f->single + FILL_SINGLES)
+		demand_done(f, l);
+	else
+		run_done(f, l);
+}
+
+/* ---- starting one ---- */
+
+static int start(struct fills *f, struct list *from, uint64_t pfn, uint32_t nr,
+		 uint64_t asked_ns)
+{
+	struct fill *l;
+	int r;
+
+	if (list_empty(from))
+		return -EAGAIN;
+	l = container_of(from->next, struct fill, link);
+	l->io.pfn = pfn;
+	l->io.nr_pages = nr;
+	l->io.write = false;
+	l->io.done = fill_done;
+	l->asked_ns = asked_ns;
+	l->tries = 0;
+	r = submit(f, l);
+	if (r < 0)
+		return -EAGAIN;
+	list_del(&l->link);
+	f->under_way++;
+	return 0;
+}
+
+int fill_demand(struct fills *f, uint64_t pfn, uint64_t asked_ns)
+{
+	return start(f, &f->free_singles, pfn, 1, asked_ns);
+}
+
+int fill_run(struct fills *f, uint64_t pfn, uint32_t nr_pages)
+{
+	return start(f, &f->free_runs, pfn, nr_pages, 0);
+}
+
+void fills_kick(struct fills *f)
+{
+	tier_kick(f->queue);
+}
+
+unsigned int fills_reap(struct fills *f)
+{
+	return f->under_way ? tier_reap(f->queue) : 0;
+}
+
+unsigned int fills_under_way(const struct fills *f)
+{
+	return f->under_way;
+}
+
+bool fills_has_run(const struct fills *f)
+{
+	return !list_empty(&f->free_runs);
+}
+
+int fills_fd(const struct fills *f)
+{
+	return tier_fd(f->queue);
+}

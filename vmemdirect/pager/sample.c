@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Ascending page numbers in, "mapped" bits out; evictor's thread. */
+#include "vmemdirect/pager/sample.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "lib/log.h"
+#include "vmemdirect/pager/priv.h"
+
+#ifndef MADV_PAGEOUT
+#define MADV_PAGEOUT 21
+#endif
+#define WINDOW_PAGES 512 /* one pread of pagemap: 4 KiB */
+#define PRESENT      (UINT64_C(1) << 63)
+
+struct sampler {
+	const struct guest *g;
+	int pagemap; /* owned */
+	bool cannot;
+	uint64_t spent_ns, pages;
+	struct iovec iov[SAMPLE_MAX];
+	uint64_t entry[WINDOW_PAGES];
+};
+
+int sampler_new(const struct guest *g, struct sampler **ret)
+{
+	struct sampler *s = calloc(1, sizeof(*s));
+	char path[64];
+
+	if (!s)
+		return -ENOMEM;
+	s->g = g;
+	snprintf(path, sizeof(path), "/proc/%d/pagemap", g->pid);
+	s->pagemap = open(path, O_RDONLY | O_CLOEXEC);
+	if (s->pagemap < 0) {
+		free(s);
+		return -errno;
+	}
+	*ret = s;
+	return 0;
+}
+
+void sampler_free(struct sampler *s)
+{
+	if (!s)
+		return;
+	close(s->pagemap);
+	free(s);
+}
+
+/* How many from here on follow each other in one block. */
+static unsigned int run_length(const struct guest_block *b, const uint32_t *pfn,
+			       unsigned int n)
+{
+	unsigned int i = 1;
+
+	while (i < n && pfn[i] == pfn[i - 1] + 1 && pfn[i] < guest_block_end(b))
+		i++;
+	return i;
+}
+
+static bool advise(struct sampler *s, struct iovec *iov, size_t nr)
+{
+	while (nr) {
+		ssize_t n = syscall(SYS_process_madvise, s->g->pidfd, iov, nr,
+				    MADV_PAGEOUT, 0);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0 && errno == ESRCH)
+			return true; /* it is ending */
+		if (n <= 0) {
+			vm_warn(s->g, "sampling is off: process_madvise: %s",
+				strerror(errno));
+			return false;
+		}
+		while (nr && (size_t)n >= iov->iov_len) {
+			n -= (ssize_t)iov->iov_len;
+			iov++;
+			nr--;
+		}
+		if (nr) {
+			iov->iov_base = (char *)iov->iov_base + n;
+			iov->iov_len -= (size_t)n;
+		}
+	}
+	return true;
+}
+
+bool sampler_unmap(struct sampler *s, const uint32_t *pfn, unsigned int n)
+{
+	uint64_t began = pager_now_ns();
+	size_t nr = 0;
+
+	if (s->cannot)
+		return false;
+	for (unsigned int i = 0, len; i < n; i += len) {
+		const struct guest_block *b = guest_block_of(s->g, pfn[i]);
+
+		len = run_length(b, pfn + i, n - i);
+		s->iov[nr].iov_base = (void *)(uintptr_t)guest_hva(b, pfn[i]);
+		s->iov[nr++].iov_len = (size_t)len << GUEST_PAGE_SHIFT;
+	}
+	s->cannot = !advise(s, s->iov, nr);
+	s->spent_ns += pager_now_ns() - began;
+	s->pages += n;
+	return !s->cannot;
+}
+
+bool sampler_mapped(struct sampler *s, const uint32_t *pfn, unsigned int n,
+		    bool *mapped)
+{
+	for (unsigned int i = 0; i < n;) {
+		const struct guest_block *b = guest_block_of(s->g, pfn[i]);
+		uint32_t first = pfn[i];
+		unsigned int k = i;
+		size_t bytes;
+
+		while (k < n && pfn[k] - first < WINDOW_PAGES &&
+		       pfn[k] < guest_block_end(b))
+			k++;
+		bytes = (size_t)(pfn[k - 1] - first + 1) * sizeof(s->entry[0]);
+		if (pread(s->pagemap, s->entry, bytes,
+			  (off_t)(guest_hva(b, first) >> GUEST_PAGE_SHIFT) *
+				  (off_t)sizeof(s->entry[0])) != (ssize_t)bytes)
+			return false;
+		for (; i < k; i++)
+			mapped[i] = s->entry[pfn[i] - first] & PRESENT;
+	}
+	return true;
+}
+
+void sampler_cost(const struct sampler *s, uint64_t *ret_ns, uint64_t *ret_pages)
+{
+	*ret_ns = s->spent_ns;
+	*ret_pages = s->pages;
+}

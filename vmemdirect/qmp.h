@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A client of QEMU's machine protocol over its unix socket (QEMU's docs/interop/
+ * qmp-spec): capabilities, one command at a time, events dropped. Main thread only;
+ * every call waits at most five seconds.
+ *
+ * -ECONNREFUSED, -ENOENT: nobody listens; -ETIMEDOUT: no answer (another client holds
+ * the monitor: QEMU serves one at a time); -EPROTO: not QMP; -EREMOTEIO: QEMU answered
+ * with an error, qmp_why tells which.
+ */
+#ifndef VMEMDIRECT_QMP_H
+#define VMEMDIRECT_QMP_H
+
+#include <json-c/json.h>
+#include <sys/types.h>
+
+struct qmp;
+
+int qmp_open(const char *path, struct qmp **ret);
+void qmp_close(struct qmp *q); /* NULL is fine */
+
+/* Who listens: the process behind the socket. */
+int qmp_peer_pid(const struct qmp *q, pid_t *ret_pid);
+
+/* `arguments` (may be NULL) is taken. *ret (may be NULL) is the "return" member, owned
+ * by the caller: json_object_put. */
+int qmp_command(struct qmp *q, const char *name, json_object *arguments,
+		json_object **ret);
+
+/* Text of the last error QEMU answered with; borrowed until the next command. */
+const char *qmp_why(const struct qmp *q);
+
+#endif

@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Where pages lie while they are out: a row of pages numbered like the guest's, read
+ * and written in runs. A tier knows page numbers and buffers, never the pager.
+ *
+ * A tier is opened once; every thread that uses it opens a queue of its own. Requests
+ * are queued, kicked (handed to the device together), and reaped: reaping calls each
+ * finished request's `done` in the queue's thread. Nothing allocates after
+ * tier_queue_open. At most the queue's depth may be under way (queued or kicked).
+ *
+ * A write that is `done` with 0 is acknowledged: a later read of any queue gives those
+ * bytes. Reads and writes of one page at the same time are the caller's mistake.
+ */
+#ifndef VMEMDIRECT_TIER_TIER_H
+#define VMEMDIRECT_TIER_TIER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define TIER_PAGE_SIZE    4096
+#define TIER_BUFFER_ALIGN 4096 /* of every buffer: O_DIRECT */
+
+struct tier;
+struct tier_queue;
+
+struct tier_io {
+	void *buf; /* borrowed until done */
+	uint64_t pfn;
+	uint32_t nr_pages;
+	bool write;
+	int result; /* 0 or -errno; short transfers are -EIO */
+	void (*done)(struct tier_io *io);
+};
+
+struct tier_stats {
+	uint64_t read_bytes, written_bytes, reads, writes;
+	uint64_t size_bytes; /* what the tier has reserved for us */
+};
+
+struct tier_cfg {
+	const char *path; /* ssd: file or block device; borrowed for the open */
+	uint64_t nr_pages;
+	bool preallocate;
+	bool resume; /* an existing file's content counts: never truncate it */
+};
+
+/* A kind of tier. `t` and `q` are first members of the kind's own structs. */
+struct tier_ops {
+	const char *name;
+	int (*open)(const struct tier_cfg *cfg, struct tier **ret);
+	void (*close)(struct tier *t);
+	int (*queue_open)(struct tier *t, unsigned int depth, struct tier_queue **ret);
+	void (*queue_close)(struct tier_queue *q);
+	int (*submit)(struct tier_queue *q, struct tier_io *io);
+	int (*kick)(struct tier_queue *q);
+	unsigned int (*reap)(struct tier_queue *q);
+	int (*wait)(struct tier_queue *q);
+	int (*fd)(const struct tier_queue *q);
+};
+
+struct tier {
+	const struct tier_ops *ops;
+	uint64_t nr_pages;
+	_Atomic uint64_t read_bytes, written_bytes, reads, writes;
+	uint64_t size_bytes;
+};
+
+struct tier_queue {
+	struct tier *tier;
+};
+
+extern const struct tier_ops tier_null_ops, tier_ssd_ops;
+
+/* Opens a tier of this kind. The reason of a failure is logged by the kind. */
+static inline int tier_open(const struct tier_ops *ops, const struct tier_cfg *cfg,
+			    struct tier **ret)
+{
+	return ops->open(cfg, ret);
+}
+
+static inline void tier_close(struct tier *t) /* NULL is fine; all queues are closed */
+{
+	if (t)
+		t->ops->close(t);
+}
+
+static inline int tier_queue_open(struct tier *t, unsigned int depth,
+				  struct tier_queue **ret)
+{
+	return t->ops->queue_open(t, depth, ret);
+}
+
+static inline void tier_queue_close(struct tier_queue *q) /* NULL is fine */
+{
+	if (q)
+		q->tier->ops->queue_close(q);
+}
+
+/* Queues a request. -EAGAIN: full; -EINVAL: outside the tier. */
+int tier_submit(struct tier_queue *q, struct tier_io *io);
+
+/* Hands over what is queued. */
+static inline int tier_kick(struct tier_queue *q)
+{
+	return q->tier->ops->kick(q);
+}
+
+/* Calls `done` of what has finished, without waiting. Returns how many. */
+static inline unsigned int tier_reap(struct tier_queue *q)
+{
+	return q->tier->ops->reap(q);
+}
+
+/* Hands over what is queued and sleeps until something has finished: reap then. */
+static inline int tier_wait(struct tier_queue *q)
+{
+	return q->tier->ops->wait(q);
+}
+
+/* Readable while something has finished (poll), or -1: everything finishes in kick. */
+static inline int tier_fd(const struct tier_queue *q)
+{
+	return q->tier->ops->fd(q);
+}
+
+void tier_get_stats(const struct tier *t, struct tier_stats *ret);
+
+/* For the kinds: counts a finished request and tells its owner. */
+void tier_finish(struct tier *t, struct tier_io *io, int result);
+
+#endif

@@ -1,0 +1,481 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A configuration in, a paged VM out. The order is what makes it safe: everything that
+ * can fail comes before the registration, the journal before the first page that
+ * leaves, and on the way out the registration ends when all pages are back.
+ */
+#include "vmemdirect/vm.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "lib/log.h"
+#include "lib/size.h"
+#include "vmemdirect/attach/attach.h"
+#include "vmemdirect/attach/proc.h"
+#include "vmemdirect/qmp.h"
+
+#define RESUME_WAIT_S 30
+
+void vm_path(const char *state_dir, const char *name, const char *file, char *buf,
+	     size_t len)
+{
+	snprintf(buf, len, "%s/%s/%s", state_dir, name, file);
+}
+
+/* ---- what QEMU says of itself ---- */
+
+static int memdev_member(json_object *dev, const char *key, json_type type,
+			 json_object **ret)
+{
+	return json_object_object_get_ex(dev, key, ret) &&
+	       json_object_is_type(*ret, type);
+}
+
+static bool asked_for(const struct config *c, const char *id)
+{
+	for (unsigned int i = 0; i < c->nr_memdevs; i++)
+		if (!strcmp(c->memdev[i], id))
+			return true;
+	return !c->nr_memdevs;
+}
+
+static int take_memdev(const struct config *c, json_object *dev, struct attach_cfg *a)
+{
+	json_object *id, *size, *share;
+	struct attach_want *w = &a->want[a->nr_want];
+
+	if (!memdev_member(dev, "id", json_type_string, &id) ||
+	    !memdev_member(dev, "size", json_type_int, &size) ||
+	    !asked_for(c, json_object_get_string(id)))
+		return 0;
+	if (memdev_member(dev, "share", json_type_boolean, &share) &&
+	    !json_object_get_boolean(share)) {
+		log_err("memory backend %s has share=off: its memory is private to "
+			"QEMU "
+			"and cannot be paged. Start the VM with share=on",
+			json_object_get_string(id));
+		return -ENOTSUP;
+	}
+	if (a->nr_want == GUEST_BLOCKS_MAX)
+		return -E2BIG;
+	snprintf(w->id, sizeof(w->id), "%s", json_object_get_string(id));
+	w->size_bytes = (uint64_t)json_object_get_int64(size);
+	a->nr_want++;
+	return 0;
+}
+
+static int take_memdevs(struct qmp *q, const struct config *c, struct attach_cfg *a)
+{
+	json_object *list = NULL;
+	int r = qmp_command(q, "query-memdev", NULL, &list);
+
+	for (size_t i = 0; !r && json_object_is_type(list, json_type_array) &&
+			   i < json_object_array_length(list);
+	     i++)
+		r = take_memdev(c, json_object_array_get_idx(list, i), a);
+	json_object_put(list);
+	if (!r && a->nr_want < (c->nr_memdevs ? c->nr_memdevs : 1)) {
+		if (c->nr_memdevs)
+			log_err("QEMU has no memory backend of that name (--memdev)");
+		else
+			log_err("QEMU has no memory backend: its memory is private. "
+				"Start "
+				"the VM with -object "
+				"memory-backend-memfd,id=mem0,size=...,"
+				"share=on -machine memory-backend=mem0");
+		r = -ENOTSUP;
+	}
+	return r;
+}
+
+static void take_name(struct qmp *q, struct config *c)
+{
+	json_object *o = NULL, *name;
+
+	if (!c->name[0] && !qmp_command(q, "query-name", NULL, &o) &&
+	    json_object_object_get_ex(o, "name", &name) &&
+	    config_name_ok(json_object_get_string(name)))
+		strcpy(c->name, json_object_get_string(name));
+	json_object_put(o);
+}
+
+static int ask_qemu(struct config *c, struct attach_cfg *a)
+{
+	struct qmp *q = NULL;
+	int r = qmp_open(c->qmp, &q);
+
+	if (r < 0) {
+		log_err("%s: %s%s", c->qmp, strerror(-r),
+			r == -ETIMEDOUT
+				? " (another client holds the monitor: give QEMU a "
+				  "second -qmp socket)"
+				: "");
+		return r;
+	}
+	take_name(q, c);
+	r = c->pid ? 0 : qmp_peer_pid(q, &c->pid);
+	if (!r)
+		r = take_memdevs(q, c, a);
+	if (r == -EREMOTEIO)
+		log_err("QEMU: %s", qmp_why(q));
+	qmp_close(q);
+	return r;
+}
+
+static void default_name(struct config *c)
+{
+	char comm[32] = "";
+
+	if (c->name[0])
+		return;
+	if (proc_comm(c->pid, comm, sizeof(comm)) < 0 || !config_name_ok(comm))
+		strcpy(comm, "vm");
+	snprintf(c->name, sizeof(c->name), "%s-%d", comm, c->pid);
+}
+
+/* ---- opening ---- */
+
+static int make_dir(const char *path)
+{
+	if (mkdir(path, 0700) < 0 && errno != EEXIST) {
+		log_err("%s: %s", path, strerror(errno));
+		return -errno;
+	}
+	return 0;
+}
+
+static int open_tier(struct vm *v)
+{
+	const struct tier_cfg cfg = {
+		.path = v->cfg.ssd,
+		.nr_pages = v->guest.nr_pages,
+		.preallocate = v->cfg.preallocate,
+		.resume = v->cfg.resume,
+	};
+
+	return tier_open(v->cfg.null_tier ? &tier_null_ops : &tier_ssd_ops, &cfg,
+			 &v->tier);
+}
+
+/* Is there a VM with pages out behind this journal? Then it must be resumed. */
+static int refuse_orphan(const struct vm *v, const char *path)
+{
+	struct page_table t = { 0 };
+	uint64_t start;
+	int r = page_table_open(path, &t);
+
+	if (r == -EBUSY) {
+		log_err("%s: it is attached already", v->cfg.name);
+		return r;
+	}
+	if (r < 0)
+		return 0; /* none, or not ours: replaced */
+	if (atomic_load(&t.header->attached) &&
+	    !proc_start_time(t.header->guest.pid, &start) &&
+	    start == t.header->guest.start_time) {
+		log_err("%s: a vmemdirect that paged it was killed; its pages are only "
+			"found "
+			"by: vmemdirect attach --resume %s",
+			v->cfg.name, v->cfg.name);
+		r = -EEXIST;
+	}
+	page_table_close(&t);
+	return r;
+}
+
+static int create_journal(struct vm *v)
+{
+	char path[sizeof(v->dir) + 16];
+	int r;
+
+	snprintf(path, sizeof(path), "%s/pages", v->dir);
+	r = page_table_create(path, &v->guest, &v->table);
+	if (r < 0) {
+		log_err("%s: %s", path, strerror(-r));
+		return r;
+	}
+	snprintf(v->table.header->tier, sizeof(v->table.header->tier), "%s",
+		 v->tier->ops->name);
+	snprintf(v->table.header->tier_path, sizeof(v->table.header->tier_path), "%s",
+		 v->cfg.ssd);
+	snprintf(v->table.header->qmp_path, sizeof(v->table.header->qmp_path), "%s",
+		 v->cfg.qmp);
+	return 0;
+}
+
+static int start_pager(struct vm *v)
+{
+	const struct pager_cfg cfg = {
+		.limit_pages = v->cfg.ram_bytes >> GUEST_PAGE_SHIFT,
+		.spin_us = v->cfg.spin_us,
+		.policy = v->cfg.policy,
+	};
+	int r = pager_new(&cfg, &v->guest, &v->table, v->tier, &v->pager);
+
+	if (!r)
+		r = pager_start(v->pager, v->cfg.resume);
+	if (r < 0)
+		vm_err(&v->guest, "the pager does not start: %s", strerror(-r));
+	return r;
+}
+
+#define RAM_MIN (UINT64_C(1) << 20)
+
+static int open_new(struct vm *v)
+{
+	struct attach_cfg a = { .force = v->cfg.force };
+	char path[sizeof(v->dir) + 16];
+	int r;
+
+	if (v->cfg.ram_bytes < RAM_MIN) {
+		log_err("--ram below 1M leaves no room to work in");
+		return -EINVAL;
+	}
+	r = v->cfg.qmp[0] ? ask_qemu(&v->cfg, &a) : 0;
+	if (r < 0)
+		return r;
+	default_name(&v->cfg);
+	snprintf(v->dir, sizeof(v->dir), "%s/%s", v->cfg.state_dir, v->cfg.name);
+	snprintf(path, sizeof(path), "%s/pages", v->dir);
+	r = make_dir(v->cfg.state_dir);
+	if (!r)
+		r = make_dir(v->dir);
+	if (!r)
+		r = refuse_orphan(v, path);
+	if (r < 0)
+		return r;
+	a.name = v->cfg.name;
+	a.pid = v->cfg.pid;
+	r = attach_open(&a, &v->guest);
+	if (r < 0)
+		return r;
+	r = open_tier(v);
+	if (!r)
+		r = create_journal(v);
+	if (!r)
+		r = start_pager(v);
+	if (r < 0)
+		attach_undo(&v->guest);
+	return r;
+}
+
+/* The kernel may still be writing for the one that was killed: its files stay locked
+ * until the last write is through. */
+static int open_journal_again(struct vm *v, const char *path)
+{
+	struct timespec nap = { .tv_nsec = 10 * 1000000 };
+	int r = -EBUSY;
+
+	for (int i = 0; r == -EBUSY && i < RESUME_WAIT_S * 100; i++) {
+		r = page_table_open(path, &v->table);
+		if (r == -EBUSY)
+			nanosleep(&nap, NULL);
+	}
+	if (r == -ENOENT)
+		log_err("%s: nothing to resume: there is no journal %s", v->cfg.name,
+			path);
+	else if (r == -EBUSY)
+		log_err("%s: another vmemdirect pages it", v->cfg.name);
+	else if (r < 0)
+		log_err("%s: %s", path, r == -EPROTO ? "not a journal" : strerror(-r));
+	return r;
+}
+
+static int open_tier_again(struct vm *v)
+{
+	struct timespec nap = { .tv_nsec = 10 * 1000000 };
+	int r = -EBUSY;
+
+	for (int i = 0; r == -EBUSY && i < RESUME_WAIT_S * 100; i++) {
+		r = open_tier(v);
+		if (r == -EBUSY)
+			nanosleep(&nap, NULL);
+	}
+	return r;
+}
+
+static int open_again(struct vm *v)
+{
+	const struct page_header *h;
+	char path[sizeof(v->dir) + 16];
+	int r;
+
+	snprintf(v->dir, sizeof(v->dir), "%s/%s", v->cfg.state_dir, v->cfg.name);
+	snprintf(path, sizeof(path), "%s/pages", v->dir);
+	r = open_journal_again(v, path);
+	if (r < 0)
+		return r;
+	h = v->table.header;
+	v->guest = h->guest;
+	if (!atomic_load(&h->attached) || strcmp(h->tier, "ssd") != 0) {
+		log_err("%s: %s", v->cfg.name,
+			h->attached ? "its pages died with the daemon that was killed "
+				      "(--tier null)"
+				    : "nothing to resume: it was detached");
+		return -ESTALE;
+	}
+	memcpy(v->cfg.ssd, h->tier_path, sizeof(v->cfg.ssd));
+	memcpy(v->cfg.qmp, h->qmp_path, sizeof(v->cfg.qmp));
+	v->cfg.ssd[sizeof(v->cfg.ssd) - 1] = v->cfg.qmp[sizeof(v->cfg.qmp) - 1] = 0;
+	v->cfg.ram_bytes = h->limit_pages << GUEST_PAGE_SHIFT;
+	v->cfg.pid = v->guest.pid;
+	r = attach_resume(&v->guest);
+	if (!r)
+		r = open_tier_again(v);
+	if (!r)
+		r = start_pager(v);
+	return r;
+}
+
+int vm_open(const struct config *cfg, struct vm *ret)
+{
+	struct vm v = { .cfg = *cfg };
+	char limit[SIZE_FORMAT_MAX], size[SIZE_FORMAT_MAX];
+	int r;
+
+	v.guest.uffd = v.guest.pidfd = v.guest.remote_uffd = -1;
+	for (unsigned int i = 0; i < GUEST_BLOCKS_MAX; i++)
+		v.guest.block[i].fd = -1;
+	/* The pager keeps pointers into the struct. */
+	*ret = v;
+	r = cfg->resume ? open_again(ret) : open_new(ret);
+	if (r < 0) {
+		pager_free(ret->pager);
+		tier_close(ret->tier);
+		page_table_close(&ret->table);
+		attach_close(&ret->guest);
+		return r;
+	}
+	vm_info(&ret->guest, "%s process %d: %s of memory in %s, the rest on %s",
+		cfg->resume ? "again paging" : "paging", ret->guest.pid,
+		size_format(ret->guest.nr_pages << GUEST_PAGE_SHIFT, size,
+			    sizeof(size)),
+		size_format(ret->cfg.ram_bytes, limit, sizeof(limit)),
+		ret->cfg.null_tier ? "a null tier" : ret->cfg.ssd);
+	return 0;
+}
+
+/* ---- while it runs ---- */
+
+static void tell_qemu(struct vm *v, const char *command)
+{
+	struct qmp *q = NULL;
+	int r;
+
+	if (!v->cfg.qmp[0])
+		return;
+	r = qmp_open(v->cfg.qmp, &q);
+	if (!r)
+		r = qmp_command(q, command, NULL, NULL);
+	if (r < 0)
+		vm_warn(&v->guest, "QEMU could not be told to %s: %s", command,
+			strerror(-r));
+	else
+		v->stopped_by_us = !strcmp(command, "stop");
+	qmp_close(q);
+}
+
+void vm_on_events(struct vm *v, uint32_t events)
+{
+	if (events & PAGER_LOST) {
+		v->lost_events++;
+		vm_err(&v->guest,
+		       "a page cannot be read back from %s: the VM is stopped, the "
+		       "page is "
+		       "tried again every second",
+		       v->cfg.ssd);
+		if (!v->stopped_by_us)
+			tell_qemu(v, "stop");
+	}
+	if ((events & PAGER_RECOVERED) && !(events & PAGER_LOST)) {
+		vm_note(&v->guest, "the page could be read after all");
+		if (v->stopped_by_us)
+			tell_qemu(v, "cont");
+	}
+	if (events & PAGER_STORE_FAILED)
+		v->storing_fails = true;
+	if (events & PAGER_STORE_OK)
+		v->storing_fails = false;
+	if (events & PAGER_NO_MEMORY)
+		vm_warn(&v->guest,
+			"the host has no memory for a page of the VM; retrying");
+	if (events & PAGER_GONE)
+		vm_on_exit(v);
+	if ((events & PAGER_BROUGHT_BACK) && v->state == VM_DETACHING) {
+		v->state = VM_DETACHED;
+		vm_note(&v->guest, "all pages are back; detached");
+	}
+}
+
+void vm_on_exit(struct vm *v)
+{
+	if (v->state == VM_ENDED)
+		return;
+	v->state = VM_ENDED;
+	vm_note(&v->guest, "process %d has ended", v->guest.pid);
+}
+
+static uint64_t mem_available(void)
+{
+	char line[128];
+	uint64_t kib = 0;
+	FILE *f = fopen("/proc/meminfo", "re");
+
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "MemAvailable: %" SCNu64, &kib) == 1)
+			break;
+	if (f)
+		fclose(f);
+	return kib << 10;
+}
+
+int vm_detach(struct vm *v, uint64_t *ret_need, uint64_t *ret_have)
+{
+	uint64_t need, have;
+
+	if (v->state != VM_PAGED)
+		return 0;
+	need = pager_stored_absent(v->pager) << GUEST_PAGE_SHIFT;
+	have = mem_available();
+	if (need > have) {
+		*ret_need = need;
+		*ret_have = have;
+		return -ENOMEM;
+	}
+	v->state = VM_DETACHING;
+	pager_bring_back(v->pager);
+	return 0;
+}
+
+const char *vm_state_name(enum vm_state s)
+{
+	static const char *const names[] = { "paged", "detaching", "detached",
+					     "ended" };
+
+	return names[s];
+}
+
+void vm_close(struct vm *v)
+{
+	bool over = v->state == VM_DETACHED || v->state == VM_ENDED;
+	char path[sizeof(v->dir) + 16];
+
+	pager_stop(v->pager, over);
+	pager_free(v->pager);
+	tier_close(v->tier);
+	page_table_close(&v->table);
+	if (v->state == VM_DETACHED)
+		attach_undo(&v->guest);
+	attach_close(&v->guest);
+	if (!over)
+		return;
+	snprintf(path, sizeof(path), "%s/pages", v->dir);
+	unlink(path);
+}

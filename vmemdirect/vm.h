@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * One paged VM from attach to detach: attach/, tier/ and pager/ put together. Main
+ * thread. What can go wrong is logged here or below, once.
+ */
+#ifndef VMEMDIRECT_VM_H
+#define VMEMDIRECT_VM_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "vmemdirect/config.h"
+#include "vmemdirect/guest.h"
+#include "vmemdirect/pager/page.h"
+#include "vmemdirect/pager/pager.h"
+#include "vmemdirect/tier/tier.h"
+
+enum vm_state {
+	VM_PAGED,
+	VM_DETACHING, /* everything is being brought back */
+	VM_DETACHED,  /* an ordinary process again */
+	VM_ENDED,     /* the process is gone */
+};
+
+struct vm {
+	struct config cfg;
+	struct guest guest;
+	struct page_table table;
+	struct tier *tier;   /* owned */
+	struct pager *pager; /* owned */
+	enum vm_state state;
+	bool storing_fails;
+	uint64_t lost_events;
+	bool stopped_by_us; /* by QMP, because a page was lost */
+	char dir[CONFIG_PATH_MAX + GUEST_NAME_MAX]; /* journal and control socket */
+};
+
+/* Attaches (or resumes) and starts to page. 0 or -errno, logged. */
+int vm_open(const struct config *cfg, struct vm *ret);
+
+/* Where the files of a VM are. Buffers of CONFIG_PATH_MAX + GUEST_NAME_MAX + 16. */
+void vm_path(const char *state_dir, const char *name, const char *file, char *buf,
+	     size_t len);
+
+/* Begins to bring everything back. -ENOMEM: it does not fit into the host's free
+ * memory, *ret_need and *ret_have say by how much. */
+int vm_detach(struct vm *v, uint64_t *ret_need, uint64_t *ret_have);
+
+/* What the pager told: events of pager.h. */
+void vm_on_events(struct vm *v, uint32_t events);
+
+/* The process has ended. */
+void vm_on_exit(struct vm *v);
+
+const char *vm_state_name(enum vm_state s);
+
+/* Ends the threads; leaves the VM as `state` says. Removes the journal if nothing is
+ * out any more. */
+void vm_close(struct vm *v);
+
+#endif
