@@ -1,0 +1,63 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+# timeout: 600
+"""A stock QEMU guest lives in a quarter of its memory and verifies every page."""
+import os
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), ".."))
+from libguest import Guest  # noqa: E402
+from libpaging import MIB, T, Daemon, Limit, check, diag, main, memory_object, test, wait_until  # noqa: E402
+
+SSD = ("--ssd", f"{T}/swap")
+
+
+def all_right(line, pages):
+    check(line == f"pagework: verified {pages} pages, 0 bad", line)
+
+
+@test("a guest attached while it boots works in 25 % of its memory, never more, without a wrong byte")
+def quarter():
+    guest = Guest(mib=256, work_mib=160, accesses=30000)
+    guest.wait_for("pagework: starts")
+    daemon = Daemon("--qmp", guest.qmp, "--memdev", "mem0", "--ram", "64M", *SSD, name="guest")
+    daemon.wait_squeezed()
+    limit = Limit(memory_object(guest.pid), 64 * MIB).start()
+    guest.wait_for("pagework: worked")
+    status = daemon.status()
+    all_right(guest.wait_for("pagework: verified"), 160 * 256)
+    limit.end()
+    check(status["faults"]["tier"] > 5000, f"hardly anything was paged: {status}")
+    check(daemon.child.wait(60) == 0, "the daemon ends with the guest")
+    check("has ended" in daemon.text(), daemon.text())
+    diag(f"{limit.samples} looks at the limit, {limit.worst >> 20} MiB at most; faults {status['faults']}")
+
+
+@test("a guest with two vCPUs is attached full, squeezed, resized and detached while it works")
+def squeeze():
+    guest = Guest(mib=256, cpus=2, work_mib=140, accesses=60000)
+    guest.wait_for("pagework: filled")
+    daemon = Daemon("--qmp", guest.qmp, "--ram", "128M", *SSD, name="guest")
+    daemon.wait_squeezed()
+    daemon.order("set", "--ram", "64M")
+    daemon.wait_squeezed()
+    daemon.order("set", "--ram", "100M")
+    daemon.detach()
+    all_right(guest.wait_for("pagework: verified"), 140 * 256)
+    check(not os.path.exists(f"{T}/state/guest/pages"), "the journal is removed")
+
+
+@test("the daemon is killed five times while the guest works, and resumed")
+def killed():
+    guest = Guest(mib=256, work_mib=140, accesses=250000)
+    guest.wait_for("pagework: starts")
+    daemon = Daemon("--qmp", guest.qmp, "--ram", "64M", *SSD, name="guest")
+    for _ in range(5):
+        before = daemon.status()["faults"]["tier"]
+        wait_until(lambda: daemon.status()["faults"]["tier"] > before + 500, "work", alive=daemon.child)
+        daemon.kill()
+        daemon = daemon.resume()
+    all_right(guest.wait_for("pagework: verified"), 140 * 256)
+
+
+main()
