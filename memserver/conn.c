@@ -1,19 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Bytes from a socket in, calls to a front end out, answers back into the socket.
+ * Bytes from a socket in, calls to a front end out; conn_tx.c brings the answers back.
  * All on the connection's worker.
  *
- * In: one readv fills first the sink (a payload's place in the export), then the
+ * One recvmsg fills first the sink (a payload's place in the export), then the
  * worker's buffer; the front end takes messages off that until it is empty, and what
- * is left (part of a header) waits in the stash. Out: one sendmsg takes as many
- * queued answers as fit, small pieces gathered, payloads straight from the mapping.
+ * is left (part of a header) waits in the stash.
  */
 #include "memserver/conn.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
-#include <netinet/in.h>
-#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -68,11 +64,6 @@ int conn_new(struct engine *g, const struct front *front, int fd, const char *pe
 	return 0;
 }
 
-static void die(struct conn *c)
-{
-	c->phase = CONN_DEAD;
-}
-
 /* Ends it in good order: no more input, what is queued is sent, then the end. */
 static void finish(struct conn *c)
 {
@@ -85,7 +76,7 @@ static void finish(struct conn *c)
 
 void conn_abort(struct conn *c)
 {
-	die(c);
+	c->phase = CONN_DEAD;
 }
 
 /* Hands every unsent answer back to its owner. */
@@ -130,214 +121,6 @@ static void obey(struct conn *c, int r)
 		finish(c);
 }
 
-/* ---- out ---- */
-
-/* Epoll must not report input that nobody may take. */
-static void rearm(struct conn *c)
-{
-	struct epoll_event ev = { .data.ptr = c };
-
-	ev.events = (c->blocked ? 0u : (uint32_t)EPOLLIN) |
-		    (c->want_out ? (uint32_t)EPOLLOUT : 0u);
-	epoll_ctl(c->worker->epfd, EPOLL_CTL_MOD, c->fd, &ev);
-}
-
-void conn_send(struct conn *c, struct conn_tx *tx)
-{
-	tx->next = NULL;
-	tx->done = 0;
-	*c->tx_tail = tx;
-	c->tx_tail = &tx->next;
-}
-
-static uint64_t tx_len(const struct conn_tx *tx)
-{
-	return (uint64_t)tx->head_len + tx->payload_len + tx->tail_len;
-}
-
-/* The pieces of one send, being gathered. */
-struct gather {
-	struct worker *w;
-	int nr;
-	uint32_t heads; /* bytes of w->heads in use */
-	uint64_t bytes;
-};
-
-static bool add_piece(struct gather *g, const void *p, size_t len)
-{
-	struct iovec *v = &g->w->iov[g->nr];
-
-	if (g->nr == TX_IOVECS)
-		return false;
-	v->iov_base = (void *)(uintptr_t)p;
-	v->iov_len = len;
-	g->nr++;
-	g->bytes += len;
-	return true;
-}
-
-/* Small pieces side by side become one: the kernel walks fewer. */
-static bool add_small(struct gather *g, const void *p, size_t len)
-{
-	uint8_t *at = g->w->heads + g->heads;
-	struct iovec *last = g->nr ? &g->w->iov[g->nr - 1] : NULL;
-
-	if (len > TX_HEADS - g->heads)
-		return false;
-	memcpy(at, p, len);
-	g->heads += (uint32_t)len;
-	if (last && (uint8_t *)last->iov_base + last->iov_len == at) {
-		last->iov_len += len;
-		g->bytes += len;
-		return true;
-	}
-	return add_piece(g, at, len);
-}
-
-static bool add_payload(struct gather *g, const struct conn_tx *tx, uint32_t from)
-{
-	while (from < tx->payload_len) {
-		const uint8_t *p = tx->data + from;
-		size_t n = tx->payload_len - from;
-
-		if (tx->export)
-			n = export_run(tx->export, tx->offset + from, n, &p, NULL);
-		if (!add_piece(g, p, n))
-			return false;
-		from += (uint32_t)n;
-	}
-	return true;
-}
-
-/* Adds what is unsent of one answer; false when there is no more room. */
-static bool add_answer(struct gather *g, const struct conn_tx *tx)
-{
-	uint32_t skip = tx->done;
-
-	if (skip < tx->head_len) {
-		if (!add_small(g, (const uint8_t *)tx->head + skip,
-			       tx->head_len - skip))
-			return false;
-		skip = 0;
-	} else {
-		skip -= tx->head_len;
-	}
-	if (skip < tx->payload_len) {
-		if (!add_payload(g, tx, skip))
-			return false;
-		skip = 0;
-	} else {
-		skip -= tx->payload_len;
-	}
-	return skip >= tx->tail_len ||
-	       add_small(g, (const uint8_t *)tx->tail + skip, tx->tail_len - skip);
-}
-
-/* Answers of the same kind and batch, counted together. */
-struct tally {
-	enum io_op op;
-	uint32_t nr, errors, no_space;
-	uint64_t bytes, arrived;
-};
-
-#define relaxed_add(var, n)                                                       \
-	__atomic_store_n(&(var), __atomic_load_n(&(var), __ATOMIC_RELAXED) + (n), \
-			 __ATOMIC_RELAXED)
-
-static void count_into(struct io_stats *s, const struct tally *t, uint64_t ns)
-{
-	relaxed_add(s->ops[t->op], t->nr);
-	relaxed_add(s->bytes[t->op], t->bytes);
-	relaxed_add(s->errors, t->errors);
-	relaxed_add(s->no_space, t->no_space);
-	if (t->op <= IO_ZERO)
-		hist_add(&s->latency[t->op], ns, t->nr);
-}
-
-static void flush_tally(struct conn *c, struct tally *t, uint64_t now)
-{
-	if (!t->nr)
-		return;
-	count_into(&c->stats, t, now - t->arrived);
-	if (c->export)
-		count_into(export_stats(c->export, c->worker->id), t, now - t->arrived);
-	t->nr = t->errors = t->no_space = 0;
-	t->bytes = 0;
-}
-
-static void tally_add(struct conn *c, struct tally *t, const struct conn_tx *tx,
-		      uint64_t now)
-{
-	if (!tx->arrived_ns)
-		return; /* handshakes are not I/O */
-	if (t->nr && (t->op != tx->op || t->arrived != tx->arrived_ns))
-		flush_tally(c, t, now);
-	t->op = tx->op;
-	t->arrived = tx->arrived_ns;
-	t->nr++;
-	t->errors += tx->failed;
-	t->no_space += tx->no_space;
-	t->bytes += tx->counted;
-}
-
-/* `n` bytes went out: completes the answers they cover. */
-static void sent(struct conn *c, uint64_t n)
-{
-	struct tally t = { 0 };
-	uint64_t now = clock_ns();
-	struct conn_tx *tx;
-
-	while ((tx = c->tx_head) != NULL) {
-		uint64_t left = tx_len(tx) - tx->done;
-
-		if (n < left) {
-			tx->done += (uint32_t)n;
-			break;
-		}
-		n -= left;
-		c->tx_head = tx->next;
-		if (!c->tx_head)
-			c->tx_tail = &c->tx_head;
-		tally_add(c, &t, tx, now);
-		tx->sent(c, tx);
-	}
-	flush_tally(c, &t, now);
-	c->worker->now = now;
-}
-
-/* One sendmsg. True when all of what was gathered went out. */
-static bool send_once(struct conn *c)
-{
-	struct gather g = { .w = c->worker };
-	struct msghdr m = { .msg_iov = g.w->iov };
-	ssize_t n;
-
-	for (const struct conn_tx *tx = c->tx_head; tx; tx = tx->next)
-		if (!add_answer(&g, tx))
-			break;
-	m.msg_iovlen = (size_t)g.nr;
-	n = sendmsg(c->fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL);
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
-		return false;
-	if (n < 0) {
-		die(c);
-		return false;
-	}
-	sent(c, (uint64_t)n);
-	return (uint64_t)n == g.bytes;
-}
-
-static void output(struct conn *c)
-{
-	bool whole = true, armed = c->want_out;
-
-	while (c->tx_head && whole && c->phase != CONN_DEAD)
-		whole = send_once(c);
-	c->want_out = c->tx_head != NULL;
-	if (c->want_out != armed && c->phase != CONN_DEAD)
-		rearm(c);
-}
-
 /* ---- in ---- */
 
 /* Feeds the sink from memory; returns what it took. */
@@ -368,7 +151,7 @@ static bool can_take(struct conn *c)
 {
 	if (c->front->ready(c))
 		return true;
-	output(c);
+	conn_output(c);
 	return c->phase == CONN_OPEN && c->front->ready(c);
 }
 
@@ -401,7 +184,7 @@ static void take(struct conn *c, const uint8_t *data, size_t len)
 static void end_of_input(struct conn *c, ssize_t n)
 {
 	if (n == 0 || (errno != EAGAIN && errno != EINTR))
-		die(c);
+		conn_abort(c);
 }
 
 /* With nothing to take, only the peer's end is of interest. */
@@ -463,11 +246,11 @@ static void settle(struct conn *c)
 {
 	bool was_blocked = c->blocked;
 
-	output(c);
+	conn_output(c);
 	while (c->phase == CONN_OPEN && c->blocked && !c->want_out &&
 	       c->front->ready(c)) {
 		take(c, c->stash, c->stash_len);
-		output(c);
+		conn_output(c);
 	}
 	if (c->phase == CONN_DRAIN && !c->tx_head) {
 		shutdown(c->fd, SHUT_WR);
@@ -477,7 +260,7 @@ static void settle(struct conn *c)
 	if (c->phase != CONN_OPEN && c->phase != CONN_DEAD)
 		c->blocked = false;
 	if (c->blocked != was_blocked && c->phase != CONN_DEAD)
-		rearm(c);
+		conn_rearm(c);
 }
 
 bool conn_input(struct conn *c)
@@ -506,7 +289,7 @@ void conn_event(struct conn *c, uint32_t events)
 	if (events & EPOLLIN)
 		conn_input(c);
 	else if (events & (EPOLLERR | EPOLLHUP))
-		die(c);
+		conn_abort(c);
 }
 
 void conn_work_later(struct conn *c)
@@ -528,7 +311,7 @@ void conn_start(struct conn *c)
 	struct epoll_event ev = { .events = EPOLLIN, .data.ptr = c };
 
 	if (epoll_ctl(c->worker->epfd, EPOLL_CTL_ADD, c->fd, &ev) < 0) {
-		die(c);
+		conn_abort(c);
 		return;
 	}
 	obey(c, c->front->open(c));
@@ -543,7 +326,7 @@ void conn_tick(struct conn *c)
 		if (c->phase == CONN_OPEN)
 			conn_warn(c, "no handshake within %u s",
 				  (unsigned int)(HANDSHAKE_TIME / SECOND));
-		die(c);
+		conn_abort(c);
 		return;
 	}
 	atomic_store(&c->poke, false);
@@ -640,56 +423,4 @@ void conn_info(struct conn *c, const char *fmt, ...)
 	va_start(ap, fmt);
 	conn_log(c, LOG_INFO_, fmt, ap);
 	va_end(ap);
-}
-
-/* ---- where it is ---- */
-
-static const void *address_of(const struct sockaddr_storage *ss)
-{
-	return ss->ss_family == AF_INET6
-		       ? (const void *)&((const struct sockaddr_in6 *)ss)->sin6_addr
-		       : (const void *)&((const struct sockaddr_in *)ss)->sin_addr;
-}
-
-static uint16_t port_of(const struct sockaddr_storage *ss)
-{
-	return ntohs(ss->ss_family == AF_INET6
-			     ? ((const struct sockaddr_in6 *)ss)->sin6_port
-			     : ((const struct sockaddr_in *)ss)->sin_port);
-}
-
-static bool same_address(const struct sockaddr_storage *a,
-			 const struct sockaddr_storage *b)
-{
-	size_t len = a->ss_family == AF_INET6 ? 16 : 4;
-
-	return a->ss_family == b->ss_family &&
-	       !memcmp(address_of(a), address_of(b), len);
-}
-
-/* The NVMe door for a peer that reached us at `here`: the door of that address, else
- * the first (which then listens on all addresses). */
-static uint16_t nvme_port(const struct engine *g, const struct sockaddr_storage *here)
-{
-	for (unsigned int i = 0; i < g->nr_nvme_doors; i++)
-		if (same_address(&g->nvme_doors[i], here))
-			return port_of(&g->nvme_doors[i]);
-	return g->nr_nvme_doors ? port_of(&g->nvme_doors[0]) : 0;
-}
-
-int conn_local(const struct conn *c, char *addr, size_t addr_len, uint16_t *ret_port,
-	       int *ret_family)
-{
-	struct sockaddr_storage ss;
-	socklen_t len = sizeof(ss);
-
-	if (getsockname(c->fd, (struct sockaddr *)&ss, &len) < 0)
-		return -errno;
-	if (ss.ss_family != AF_INET && ss.ss_family != AF_INET6)
-		return -EAFNOSUPPORT;
-	if (!inet_ntop(ss.ss_family, address_of(&ss), addr, (socklen_t)addr_len))
-		return -errno;
-	*ret_port = nvme_port(c->engine, &ss);
-	*ret_family = ss.ss_family;
-	return 0;
 }

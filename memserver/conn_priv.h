@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What a connection is made of, for the engine: conn.c, conns.c, worker.c, door.c.
+ * What a connection is made of, for the engine: conn*.c, worker.c, door.c.
  * Front ends see conn.h.
  */
 #ifndef MEMSERVER_CONN_PRIV_H
 #define MEMSERVER_CONN_PRIV_H
 
+#include <pthread.h>
 #include <sys/uio.h>
 
 #include "lib/list.h"
@@ -107,6 +108,11 @@ bool conn_reap(struct conn *c);
 
 /* On the worker: ends it now, whatever is queued. */
 void conn_abort(struct conn *c);
+
+/* conn_tx.c, on the worker: sends what is queued until the socket is full; then, or
+ * when input is blocked, tells epoll what to look for. */
+void conn_output(struct conn *c);
+void conn_rearm(struct conn *c);
 
 /* Any thread: has the owner look at c->poke soon. */
 void worker_wake(struct worker *w);
