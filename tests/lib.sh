@@ -12,6 +12,7 @@ set -u
 TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 B=${B:-$TOP/build}
 T=$(mktemp -d "${TMPDIR:-/tmp}/t.XXXXXX")
+tap_folders=("$T") # removed at the end
 tap_count=0
 tap_planned=
 tap_failed=0
@@ -114,6 +115,12 @@ while True:
         pass'
 }
 
+# new_pool: makes a folder on a tmpfs for a memserver (--pool "$POOL"), removed at the end.
+new_pool() {
+	POOL=$(mktemp -d /dev/shm/t.XXXXXX)
+	tap_folders+=("$POOL")
+}
+
 # wait_for SECONDS COMMAND...: until it succeeds. Only for what gives no event.
 wait_for() {
 	local end=$((SECONDS + $1))
@@ -184,11 +191,13 @@ server_log() {
 tap_end() {
 	local status=$? name
 
+	# A subshell that a signal reaches before it has reset our traps comes here too.
+	[ "$BASHPID" = $$ ] || exit $status
 	trap - EXIT
 	for name in "${!server_pid[@]}"; do
 		stop_server "$name"
 	done
-	cd / && rm -rf "$T"
+	cd / && rm -rf "${tap_folders[@]}"
 	[ -n "$tap_planned" ] || echo "1..$tap_count"
 	[ "${tap_planned:-$tap_count}" = $tap_count ] || status=1
 	[ $status -ne 0 ] || [ $tap_failed -eq 0 ] || status=1
