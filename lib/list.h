@@ -46,16 +46,26 @@ static inline void list_del(struct list *node)
 	list_init(node);
 }
 
-#define list_for_each_entry(pos, head, member)                           \
-	for (pos = container_of((head)->next, __typeof__(*pos), member); \
-	     &pos->member != (head);                                     \
-	     pos = container_of(pos->member.next, __typeof__(*pos), member))
+/*
+ * The node of an entry that may be no entry: at the end of a walk `pos` is computed
+ * from the head, may even be misaligned for its type, and may not be looked into.
+ */
+#define list_node(pos, member) \
+	((struct list *)((char *)(pos) + offsetof(__typeof__(*(pos)), member)))
+
+#define list_for_each_entry(pos, head, member)                                  \
+	for (pos = container_of((head)->next, __typeof__(*pos), member);        \
+	     list_node(pos, member) != (head);                                  \
+	     pos = container_of(list_node(pos, member)->next, __typeof__(*pos), \
+				member))
 
 /* As above; the body may unlink or free `pos`. */
-#define list_for_each_entry_safe(pos, tmp, head, member)                    \
-	for (pos = container_of((head)->next, __typeof__(*pos), member),    \
-	    tmp = container_of(pos->member.next, __typeof__(*pos), member); \
-	     &pos->member != (head); pos = tmp,                             \
-	    tmp = container_of(pos->member.next, __typeof__(*pos), member))
+#define list_for_each_entry_safe(pos, tmp, head, member)                       \
+	for (pos = container_of((head)->next, __typeof__(*pos), member),       \
+	    tmp = container_of(list_node(pos, member)->next, __typeof__(*pos), \
+			       member);                                        \
+	     list_node(pos, member) != (head);                                 \
+	     pos = tmp, tmp = container_of(list_node(tmp, member)->next,       \
+					   __typeof__(*pos), member))
 
 #endif
