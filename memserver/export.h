@@ -105,9 +105,10 @@ int export_prepare(struct export *e, uint64_t offset, uint64_t len, uint8_t **re
  * D, NOT gripped by the caller. Gives the range's memory back; whole pages become
  * holes, the ends of a ragged range are cleared if `must_zero` and left alone
  * otherwise. After it, whole pages read as zeros, and all of the range if
- * `must_zero`. 0 or -EIO.
+ * `must_zero`. Memory the kernel would not take back (logged) stays charged and is
+ * offered to it again later.
  */
-int export_trim(struct export *e, uint64_t offset, uint64_t len, bool must_zero);
+void export_trim(struct export *e, uint64_t offset, uint64_t len, bool must_zero);
 
 /*
  * D, NOT gripped by the caller. Zeros that keep (or take) their memory: NBD's

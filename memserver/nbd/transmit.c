@@ -277,9 +277,12 @@ static int slice(struct nbd_conn *n)
 {
 	struct nbd_long *w = &n->work;
 	uint64_t len = w->left < WORK_SLICE ? w->left : WORK_SLICE;
-	int r = w->keep ? export_zero(n->export, w->offset, len)
-			: export_trim(n->export, w->offset, len, w->must_zero);
+	int r = 0;
 
+	if (w->keep)
+		r = export_zero(n->export, w->offset, len);
+	else
+		export_trim(n->export, w->offset, len, w->must_zero);
 	w->offset += len;
 	w->left -= len;
 	return r;

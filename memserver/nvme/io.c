@@ -291,17 +291,13 @@ static uint64_t now_ns(void)
 }
 
 /* Returns the bytes it did. */
-static uint64_t trim_slice(struct nvme_queue *q, struct nvme_req *req)
+static uint64_t trim_slice(struct nvme_queue *q)
 {
 	uint64_t n = SLICE - q->job_offset % SLICE;
 
 	if (n > q->job_left)
 		n = q->job_left;
-	if (export_trim(q->export, q->job_offset, n, true) < 0) {
-		req->status = NVME_SC_INTERNAL;
-		req->ranges = 0;
-		n = q->job_left;
-	}
+	export_trim(q->export, q->job_offset, n, true);
 	q->job_offset += n;
 	q->job_left -= n;
 	return n;
@@ -314,7 +310,7 @@ void nvme_io_work(struct nvme_queue *q)
 
 	for (;;) {
 		if (q->job_left) {
-			done += trim_slice(q, req);
+			done += trim_slice(q);
 		} else if (!next_range(q, req)) {
 			end_job(q, req);
 			return;

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What an export is made of, shared by export.c (the data path) and export_life.c
+ * (making, growing, freeing). Nobody else includes this.
+ */
+#ifndef MEMSERVER_EXPORT_STRUCT_H
+#define MEMSERVER_EXPORT_STRUCT_H
+
+#include <pthread.h>
+
+#include "memserver/export.h"
+
+#define STRIPE_SHIFT 21 /* 2 MiB: holds a huge page, and is the reach of a lock */
+#define NR_LOCKS     64
+#define ZEROS_LEN    (1u << 20)
+
+struct stripe {
+	_Atomic uint32_t grips;
+	_Atomic uint32_t pending; /* units cleared under a grip, still to be punched */
+};
+
+struct export
+{
+	char name[EXPORT_NAME_MAX + 1];
+	struct export_id id;
+	_Atomic int refs;
+	_Atomic unsigned int users;
+	_Atomic bool dropping;
+	_Atomic uint64_t size, quota, resident;
+	struct pool *pool; /* borrowed: outlives every export */
+	int fd;            /* owned */
+	unsigned int unit_shift;
+	uint8_t *map; /* reserve bytes of addresses, the first `size` are the file */
+	uint64_t reserve; /* how far it can grow in place */
+	/* One bit a unit: it is there; it is unaccounted garbage waiting to be punched. */
+	_Atomic uint64_t *present, *pending;
+	struct stripe *stripes;
+	const uint8_t *zeros; /* ZEROS_LEN bytes backed by the one zero page */
+	pthread_mutex_t locks[NR_LOCKS];
+	struct io_stats *stats; /* EXPORT_MAX_WORKER of them, touched on use */
+	void (*freed)(void *arg);
+	void *freed_arg;
+};
+
+static inline bool bit_get(_Atomic uint64_t *bits, uint64_t i)
+{
+	return atomic_load(&bits[i / 64]) >> (i % 64) & 1;
+}
+
+static inline void bit_set(_Atomic uint64_t *bits, uint64_t i)
+{
+	atomic_fetch_or(&bits[i / 64], UINT64_C(1) << (i % 64));
+}
+
+static inline uint64_t unit_bytes(const struct export *e)
+{
+	return UINT64_C(1) << e->unit_shift;
+}
+
+#endif
