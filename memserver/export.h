@@ -57,7 +57,7 @@ struct export; /* reference-counted; freed with its last reference */
 /* Identity: new whenever the bytes are new, the same as long as they are. */
 struct export_id {
 	uint8_t uuid[16];    /* RFC 4122 random; NVMe UUID, and NGUID too */
-	uint32_t nsid;       /* 1 .. 2^31-1, random: an old host's reads never match */
+	uint32_t nsid;       /* 1 .. 2^20, random: an old host's reads never match */
 	char generation[13]; /* 12 hex digits of the UUID, for NAME@GENERATION */
 };
 

@@ -33,10 +33,9 @@ static void derive(struct export_id *id)
 {
 	const uint8_t *u = id->uuid;
 
-	id->nsid = (uint32_t)(u[12] & 0x7f) << 24 | (uint32_t)u[13] << 16 |
-		   (uint32_t)u[14] << 8 | u[15];
-	if (!id->nsid)
-		id->nsid = 1;
+	/* No larger: on every scan Linux looks for a namespace to remove behind each
+	 * identifier below the first one in use, at 25 to 60 ns a piece. */
+	id->nsid = ((uint32_t)(u[13] & 0x0f) << 16 | (uint32_t)u[14] << 8 | u[15]) + 1;
 	snprintf(id->generation, sizeof(id->generation), "%02x%02x%02x%02x%02x%02x",
 		 u[0], u[1], u[2], u[3], u[4], u[5]);
 }
