@@ -39,6 +39,7 @@ struct target {
 	uint64_t size_bytes; /* of the export */
 	int admin_fd;        /* nvme: the admin queue */
 	uint16_t controller; /* nvme */
+	uint32_t nsid;       /* nvme: the first active namespace */
 	uint32_t
 		inline_bytes; /* nvme, iscsi: the largest write sent with its command */
 	uint32_t lba_bytes;   /* nvme, iscsi */

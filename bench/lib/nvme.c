@@ -17,7 +17,6 @@
 #include "bench/lib/conn.h"
 #include "bench/lib/net.h"
 
-#define NSID          1
 #define DSM_RANGE_LEN sizeof(struct nvme_dsm_range)
 
 static int icreq(int fd, uint32_t *ret_max_data)
@@ -145,6 +144,7 @@ static int identify(int fd, struct target *t)
 {
 	static struct nvme_id_ctrl ctrl;
 	static struct nvme_id_ns ns;
+	static uint32_t list[NVME_IDENTIFY_LEN / 4];
 	struct nvme_cmd c = { .opcode = NVME_ADMIN_IDENTIFY,
 			      .cdw10 = htole32(NVME_CNS_CTRL) };
 	uint32_t dw0, capsule;
@@ -153,8 +153,17 @@ static int identify(int fd, struct target *t)
 
 	if (r < 0)
 		return r;
+	c.cdw10 = htole32(NVME_CNS_NS_LIST);
+	r = command(fd, &c, NULL, 0, list, sizeof(list), &dw0);
+	if (r < 0)
+		return r;
+	t->nsid = le32toh(list[0]);
+	if (!t->nsid) {
+		fprintf(stderr, "nvme: the controller has no namespace\n");
+		return -ENODEV;
+	}
 	c.cdw10 = htole32(NVME_CNS_NS);
-	c.nsid = htole32(NSID);
+	c.nsid = htole32(t->nsid);
 	r = command(fd, &c, NULL, 0, &ns, sizeof(ns), &dw0);
 	if (r < 0)
 		return r;
@@ -280,7 +289,7 @@ static void nvme_submit(struct conn *c, struct request *r)
 	pdu->hdr.plen = htole32((uint32_t)sizeof(*pdu) + in_capsule);
 	pdu->cmd.flags = NVME_CMD_PSDT_SGL;
 	pdu->cmd.cid = htole16((uint16_t)r->tag);
-	pdu->cmd.nsid = htole32(NSID);
+	pdu->cmd.nsid = htole32(c->target->nsid);
 	pdu->cmd.sgl.type = in_capsule ? NVME_SGL_IN_CAPSULE : NVME_SGL_TRANSPORT;
 	conn_push(c, pdu, sizeof(*pdu));
 	if (in_capsule)
