@@ -601,16 +601,17 @@ NVME_AT(nvme_discovery_entry, trsvcid, 32);
 NVME_AT(nvme_discovery_entry, subnqn, 256);
 NVME_AT(nvme_discovery_entry, traddr, 512);
 
-#define NVME_TRTYPE_TCP        3u
-#define NVME_ADRFAM_IPV4       1u
-#define NVME_ADRFAM_IPV6       2u
-#define NVME_SUBTYPE_REFERRAL  1u
-#define NVME_SUBTYPE_NVME      2u
-#define NVME_SUBTYPE_CURRENT   3u /* the discovery subsystem itself */
-#define NVME_TREQ_NOT_REQUIRED 2u
-#define NVME_TREQ_NO_SQ_FLOW   (1u << 2)
-#define NVME_EFLAGS_DUPLICATE  (1u << 0)
-#define NVME_EFLAGS_EPCSD      (1u << 1) /* keep-alive, async events work */
+#define NVME_TRTYPE_TCP         3u
+#define NVME_ADRFAM_IPV4        1u
+#define NVME_ADRFAM_IPV6        2u
+#define NVME_SUBTYPE_REFERRAL   1u
+#define NVME_SUBTYPE_NVME       2u
+#define NVME_SUBTYPE_CURRENT    3u /* the discovery subsystem itself */
+#define NVME_TREQ_NOT_SPECIFIED 0u
+#define NVME_TREQ_NOT_REQUIRED  2u
+#define NVME_TREQ_NO_SQ_FLOW    (1u << 2)
+#define NVME_EFLAGS_DUPLICATE   (1u << 0)
+#define NVME_EFLAGS_EPCSD       (1u << 1) /* keep-alive, async events work */
 
 /* ---- Asynchronous events: dw0 of the AER completion ---- */
 

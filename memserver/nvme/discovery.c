@@ -30,7 +30,8 @@ static int put_record(struct export *e, void *arg)
 		.trtype = NVME_TRTYPE_TCP,
 		.adrfam = p->family == AF_INET6 ? NVME_ADRFAM_IPV6 : NVME_ADRFAM_IPV4,
 		.subtype = NVME_SUBTYPE_NVME,
-		.treq = NVME_TREQ_NOT_REQUIRED | NVME_TREQ_NO_SQ_FLOW,
+		/* Not "not required": libnvme 1.3 takes that as a wish for TLS. */
+		.treq = NVME_TREQ_NOT_SPECIFIED | NVME_TREQ_NO_SQ_FLOW,
 		.portid = htole16(1),
 		.cntlid = htole16(NVME_CNTLID_DYNAMIC),
 		.asqsz = htole16(NVME_ADMIN_SIZE),
