@@ -123,6 +123,7 @@ static bool poll_events(struct worker *w, int timeout_ms)
 {
 	struct epoll_event ev[NR_EVENTS];
 	int n = epoll_wait(w->epfd, ev, NR_EVENTS, timeout_ms);
+	bool woken = false;
 
 	if (n <= 0)
 		return false;
@@ -132,13 +133,16 @@ static bool poll_events(struct worker *w, int timeout_ms)
 		struct conn *c = ev[i].data.ptr;
 
 		if (!c) {
-			on_wake(w);
+			woken = true;
 			continue;
 		}
 		make_hot(w, c);
 		conn_event(c, ev[i].events);
 		conn_reap(c);
 	}
+	/* Last: it may free a connection that has an event of its own here. */
+	if (woken)
+		on_wake(w);
 	return true;
 }
 
