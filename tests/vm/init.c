@@ -134,7 +134,7 @@ static void mkdirs(const char *path)
 {
 	char part[4096];
 
-	for (size_t i = 1; path[i] && i < sizeof(part) - 1; i++) {
+	for (size_t i = 1; i < sizeof(part) - 1 && path[i]; i++) {
 		if (path[i + 1] != '/' && path[i + 1])
 			continue;
 		memcpy(part, path, i + 1);
