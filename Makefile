@@ -58,6 +58,15 @@ TOOLS := $(patsubst %.c,$(B)/%,$(wildcard tests/tools/*.c))
 BENCH_LIB := $(call rwild,bench/lib)
 BENCH := $(patsubst %.c,$(B)/%,$(filter-out $(BENCH_LIB),$(call rwild,bench)))
 
+# What is not installed yet is said once, in words, not by the compiler.
+NEEDS_NOTHING := help deps check demo bench clean lint check-layers format
+ifneq ($(filter-out $(NEEDS_NOTHING),$(or $(MAKECMDGOALS),all)),)
+MISSING := $(shell for p in $(PKGS_all); do pkg-config --exists $$p 2>/dev/null || echo $$p; done)
+ifneq ($(MISSING),)
+$(error not installed: $(MISSING); run "make deps")
+endif
+endif
+
 .PHONY: all help deps tests check demo bench lint check-layers fuzz install clean format
 all: $(PROGRAMS)
 
@@ -127,7 +136,7 @@ check: deps
 	tests/run $(T)
 
 demo: deps
-	$(MAKE) all tests
+	$(MAKE) all benches tests
 	tests/demo
 
 bench: deps
