@@ -207,7 +207,10 @@ static int open_object(const struct guest *g, struct guest_block *b, uint64_t vm
 	if (b->fd >= 0)
 		return 0;
 	vm_err(g, "%s: cannot open its memory: %s%s", b->name, strerror(errno),
-	       errno == EPERM || errno == EACCES ? " (needs CAP_SYS_ADMIN)" : "");
+	       errno == EPERM || errno == EACCES
+		       ? " (needs CAP_SYS_PTRACE and CAP_CHECKPOINT_RESTORE or "
+			 "CAP_SYS_ADMIN)"
+		       : "");
 	return -errno;
 }
 

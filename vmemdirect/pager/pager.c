@@ -276,7 +276,10 @@ static int register_all(struct pager *p)
 	return 0;
 }
 
-/* Who waited when the last daemon died tries again, and tells us. */
+/*
+ * Who waited when the last daemon died tries again, and tells us. Before the evictor
+ * runs: this takes the protection off whatever it would be evicting.
+ */
 static void wake_all(struct pager *p)
 {
 	for (unsigned int i = 0; i < p->g->nr_blocks; i++) {
@@ -328,6 +331,8 @@ int pager_start(struct pager *p, bool resume)
 		return r;
 	atomic_store(&p->t->header->attached, 1);
 	r = take_stock(p);
+	if (!r && resume)
+		wake_all(p);
 	if (!r)
 		r = evictor_start(p, &p->evictor);
 	if (!r)
@@ -337,8 +342,6 @@ int pager_start(struct pager *p, bool resume)
 		return r;
 	}
 	p->running = true;
-	if (resume)
-		wake_all(p);
 	return 0;
 }
 

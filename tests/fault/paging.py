@@ -1,0 +1,188 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+# flavour: asan tsan
+# timeout: 600
+"""A paged process keeps every byte whatever fails below it, and whenever its daemon is killed."""
+import os
+import random
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), ".."))
+from libpaging import B, MIB, T, Daemon, Limit, Paged, check, diag, main, test, wait_until  # noqa: E402
+
+RAM = ("--ram", "16M")
+SSD = ("--ssd", f"{T}/swap")
+
+
+def paged(*options, fill=True, size="64M"):
+    process = Paged(size=size)
+    if fill:
+        process.expect("fill")
+    return process, Daemon("--pid", str(process.pid), *RAM, *SSD, *options)
+
+
+@test("four threads work at random in a quarter of their memory, never more")
+def works():
+    process, daemon = paged()
+    daemon.wait_squeezed()
+    limit = Limit(process.object_path(), 16 * MIB).start()
+    process.expect("run random 40000 50 4")
+    process.expect("verify")
+    limit.end()
+    daemon.detach()
+    process.expect("verify")
+
+
+@test("every access pattern keeps every byte, with both policies")
+def patterns():
+    for policy in ("s3fifo", "fifo"):
+        process, daemon = paged("--policy", policy)
+        for pattern in ("seq", "stride", "zipf", "scan"):
+            process.expect(f"run {pattern} 15000 30 2")
+        process.expect("verify")
+        daemon.detach()
+
+
+@test("the limit goes up and down under load, and holds")
+def resized():
+    process, daemon = paged()
+    process.send("run random 60000 50 2")
+    for size in ("40M", "8M", "24M", "2M", "16M"):
+        daemon.order("set", "--ram", size)
+        daemon.wait_squeezed()
+    check(process.answer().startswith("ok"), "run")
+    process.expect("verify")
+    daemon.detach()
+
+
+@test("zero pages are never written, clean pages not again")
+def clean():
+    process, daemon = paged(fill=False)
+    process.expect("touch 16384")
+    status = daemon.status()
+    check(status["evictions"]["written"] == 0 and status["evictions"]["zero"] > 10000, status)
+    process.expect("fill")
+    process.expect("verify")
+    before = daemon.status()["evictions"]
+    process.expect("verify")
+    after = daemon.status()["evictions"]
+    check(after["clean"] - before["clean"] > 10000, f"{before} {after}")
+    check(after["written"] - before["written"] < 6000, f"{before} {after}")
+    daemon.detach()
+
+
+@test("a read error is retried; one that stays keeps the page out, raises the alarm, and heals")
+def read_errors():
+    process, daemon = paged()
+    daemon.wait_squeezed()
+    daemon.order("fault", "ssd.read=EIO%20")
+    process.expect("run random 5000 50 2")
+    check(daemon.status()["trouble"]["read_errors"] > 0, "no error was met")
+    daemon.order("fault", "ssd.read=EIO")
+    process.send("verify")
+    wait_until(lambda: daemon.status()["trouble"]["lost_pages"] > 0, "the alarm")
+    daemon.order("fault", "off")
+    check(process.answer() == "ok", "verify")
+    check("cannot be read back" in daemon.text() and "after all" in daemon.text(), daemon.text())
+    daemon.detach()
+
+
+@test("bytes that changed on the disk are noticed and never given to the guest")
+def corrupted():
+    process, daemon = paged()
+    daemon.wait_squeezed()
+    with open(f"{T}/swap", "r+b", buffering=0) as swap:
+        good = swap.read(64 * MIB)
+        swap.seek(0)
+        swap.write(bytes(255 - x for x in good[:MIB]) + good[MIB:])
+        os.fsync(swap.fileno())
+        process.send("verify")
+        wait_until(lambda: daemon.status()["trouble"]["lost_pages"] > 0, "the alarm")
+        swap.seek(0)
+        swap.write(good)
+        os.fsync(swap.fileno())
+    check(process.answer() == "ok", "verify")
+    daemon.detach()
+
+
+@test("while writes fail nothing is lost and the process waits; then it goes on")
+def write_errors():
+    process, daemon = paged()
+    daemon.wait_squeezed()
+    daemon.order("fault", "ssd.write=ENOSPC")
+    process.send("run random 20000 90 2")
+    wait_until(lambda: daemon.status()["trouble"]["writes_fail_now"], "the alarm")
+    daemon.order("fault", "off")
+    check(process.answer().startswith("ok"), "run")
+    check(not daemon.status()["trouble"]["writes_fail_now"], "the alarm ends")
+    process.expect("verify")
+    daemon.detach()
+
+
+@test("each step of paging may fail now and then: no byte is lost")
+def every_point():
+    process, daemon = paged()
+    daemon.wait_squeezed()
+    for spec in ("uffd.copy=EAGAIN%30", "uffd.copy=ENOMEM%5", "uffd.protect=EAGAIN%20", "evict.read=EIO%20",
+                 "evict.punch=EINTR%20", "fill.hash=EIO%10", "ssd.write=EIO%10", "ssd.read=EAGAIN%10"):
+        daemon.order("fault", spec)
+        process.expect("run random 5000 50 2")
+        daemon.order("fault", "off")
+        process.expect("verify")
+    daemon.detach()
+    process.expect("verify")
+
+
+@test("pages discarded under load (balloon, free page reporting) come back, the others stay")
+def discarded():
+    process, daemon = paged()
+    for n in range(60):
+        process.expect(f"discard {random.randrange(15000)} {random.randrange(1, 1000)}")
+        process.expect("run random 500 50 2")
+    process.expect("verify")
+    daemon.detach()
+    process.expect("verify")
+
+
+@test("killed a hundred times at random, the daemon is resumed and no byte is lost")
+def killed():
+    process, daemon = paged()
+    process.send("run random 400000 50 2")
+    for _ in range(100):
+        time.sleep(random.random() * 0.04)  # the point of it: any instant
+        daemon.kill()
+        daemon = daemon.resume()
+    daemon.order("set", "--ram", "60M")  # the rest quickly
+    check(process.answer().startswith("ok"), "run")
+    process.expect("verify")
+    daemon.detach()
+    process.expect("verify")
+
+
+@test("when the process ends the daemon ends, and its files are gone")
+def ends():
+    process, daemon = paged()
+    process.quit()
+    check(daemon.child.wait(60) == 0, daemon.text())
+    check(not os.path.exists(f"{T}/state/t"), "files are left")
+
+
+@test("an idle daemon sleeps")
+def idle():
+    process, daemon = paged()
+    daemon.wait_squeezed()
+
+    def cpu():
+        fields = open(f"/proc/{daemon.child.pid}/stat").read().rsplit(")")[-1].split()
+        return int(fields[11]) + int(fields[12])
+
+    time.sleep(0.5)
+    before, threads = cpu(), os.listdir(f"/proc/{daemon.child.pid}/task")
+    waits = [open(f"/proc/{daemon.child.pid}/task/{t}/status").read() for t in threads]
+    check(all("State:\tS" in w for w in waits), "a thread is running")
+    check(cpu() - before <= 1, "it uses the CPU")
+    daemon.detach()
+
+
+main()
