@@ -3,6 +3,7 @@
 #include "lib/ctl_client.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <json-c/json.h>
 #include <poll.h>
 #include <stdio.h>
@@ -60,6 +61,18 @@ static void explain(int r, const char *path, const char *name, const char *how,
 		snprintf(error, CTL_ERROR_MAX, "%s: %s", path, strerror(-r));
 }
 
+/* Waits for a place in the queue of a server that is being flooded. */
+static int dial(int fd, const struct sockaddr_un *addr, int timeout_ms)
+{
+	struct timeval tv = { .tv_sec = timeout_ms / 1000,
+			      .tv_usec = timeout_ms % 1000 * 1000 };
+
+	if (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &tv, sizeof(tv)) < 0 ||
+	    connect(fd, (const struct sockaddr *)addr, sizeof(*addr)) < 0)
+		return -errno;
+	return fcntl(fd, F_SETFL, O_NONBLOCK) < 0 ? -errno : 0;
+}
+
 int ctl_client_open(const char *path, const char *name, const char *how, int timeout_ms,
 		    struct ctl_client **ret, char *error)
 {
@@ -70,7 +83,7 @@ int ctl_client_open(const char *path, const char *name, const char *how, int tim
 	if (!c)
 		goto fail;
 	c->timeout_ms = timeout_ms;
-	c->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	c->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (c->fd < 0) {
 		r = -errno;
 		goto fail;
@@ -82,11 +95,9 @@ int ctl_client_open(const char *path, const char *name, const char *how, int tim
 	if (strlen(path) >= sizeof(addr.sun_path))
 		goto fail;
 	strcpy(addr.sun_path, path);
-	/* A unix socket connects at once, or says EAGAIN when the queue is full. */
-	if (connect(c->fd, (struct sockaddr *)&addr, sizeof(addr)) < 0) {
-		r = -errno;
+	r = dial(c->fd, &addr, timeout_ms);
+	if (r < 0)
 		goto fail;
-	}
 	*ret = c;
 	return 0;
 fail:
