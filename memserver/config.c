@@ -278,6 +278,8 @@ static int parse_flags(struct parse *p, int argc, char **argv)
 
 		if (!r && key->kind <= CONFIG_BOOL)
 			r = apply(p, key, value, 0);
+		if (!r && key->kind == CONFIG_PREPARE_KEY)
+			p->cfg->prepare_pool = true;
 		if (r < 0)
 			return r;
 	}
@@ -446,7 +448,7 @@ void config_help(FILE *to)
 		if (key->letter)
 			snprintf(flag + n, sizeof(flag) - (size_t)n, ", -%c",
 				 key->letter);
-		else if (key->kind != CONFIG_BOOL)
+		else if (key->kind == CONFIG_VALUE || key->kind == CONFIG_FILE_KEY)
 			snprintf(flag + n, sizeof(flag) - (size_t)n, " %.*s",
 				 (int)strcspn(key->allowed, ";"), key->allowed);
 		if (strlen(flag) > 30)

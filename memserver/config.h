@@ -51,6 +51,7 @@ struct server_cfg {
 
 	enum log_level log_level;
 	char *config_path; /* NULL: no file */
+	bool prepare_pool; /* only mount the pool, then exit */
 };
 
 /*

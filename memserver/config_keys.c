@@ -601,6 +601,8 @@ const struct config_key config_keys[] = {
 	  NULL, NULL, NULL },
 	{ "check", 'n', CONFIG_CHECK_KEY, NULL,
 	  "check the configuration and exit", NULL, NULL, NULL },
+	{ "prepare-pool", 0, CONFIG_PREPARE_KEY, NULL,
+	  "mount the pool's tmpfs and exit", NULL, NULL, NULL },
 	{ "version", 'V', CONFIG_VERSION_KEY, NULL,
 	  "print the version and exit", NULL, NULL, NULL },
 	{ "help", 'h', CONFIG_HELP_KEY, NULL,

@@ -14,6 +14,7 @@ enum config_kind {
 	CONFIG_BOOL,     /* a bare flag is yes; in the file yes or no */
 	CONFIG_FILE_KEY, /* the rest: command line only, acted on by config.c */
 	CONFIG_CHECK_KEY,
+	CONFIG_PREPARE_KEY,
 	CONFIG_HELP_KEY,
 	CONFIG_VERSION_KEY,
 };

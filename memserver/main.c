@@ -211,7 +211,7 @@ static int run(struct server *s)
 
 /* ---- up and down ---- */
 
-static int open_pool(struct server *s)
+static int just_the_pool(struct server *s)
 {
 	const struct server_cfg *c = &s->cfg;
 	struct pool_cfg p = { .dir = c->pool_dir,
@@ -219,7 +219,13 @@ static int open_pool(struct server *s)
 			      .reserve_bytes = c->reserve_bytes,
 			      .huge = c->huge,
 			      .numa_node = c->numa_node };
-	int r = pool_open(&p, &s->pool);
+
+	return pool_open(&p, &s->pool);
+}
+
+static int open_pool(struct server *s)
+{
+	int r = just_the_pool(s);
 
 	if (r < 0)
 		return r;
@@ -292,6 +298,19 @@ static void stop(struct server *s)
 	config_fini(&s->cfg);
 }
 
+/*
+ * --prepare-pool: a service manager runs this with all rights and in the host's own mount
+ * namespace, so that the mount outlives the service, which may then have few rights.
+ */
+static int prepare(struct server *s)
+{
+	int r = just_the_pool(s);
+
+	pool_close(s->pool);
+	config_fini(&s->cfg);
+	return r;
+}
+
 int main(int argc, char **argv)
 {
 	struct server s = { 0 };
@@ -302,6 +321,8 @@ int main(int argc, char **argv)
 	if (r)
 		return r < 0 ? 2 : 0;
 	log_set_level(s.cfg.log_level);
+	if (s.cfg.prepare_pool)
+		return prepare(&s) < 0 ? 1 : 0;
 	r = start(&s);
 	if (r == 0)
 		r = run(&s);

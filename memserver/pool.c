@@ -22,6 +22,7 @@
 #include "lib/cleanup.h"
 #include "lib/log.h"
 #include "lib/size.h"
+#include "memserver/pool_mount.h"
 
 struct pool {
 	char *path;  /* owned */
@@ -88,12 +89,19 @@ static bool is_mount_point(const char *path)
 	return !stat(path, &here) && !stat(parent, &up) && here.st_dev != up.st_dev;
 }
 
-/* The pool mounts its own tmpfs unless the folder was given and already is on one. */
+/*
+ * The pool mounts its own tmpfs unless the folder was given and already is on one. What
+ * somebody else has mounted is never remounted.
+ */
 static bool wants_mount(const struct pool_cfg *cfg, const char *path)
 {
+	struct pool_mount m = { 0 };
+
 	if (geteuid() != 0)
 		return false;
-	return is_mount_point(path) ? is_tmpfs(path) : !cfg->dir || !is_tmpfs(path);
+	if (is_mount_point(path))
+		return !pool_mount_look(path, &m) && m.is_ours;
+	return !cfg->dir || !is_tmpfs(path);
 }
 
 static void mount_options(const struct pool_cfg *cfg, bool noswap, char *buf,
@@ -112,7 +120,7 @@ static void mount_options(const struct pool_cfg *cfg, bool noswap, char *buf,
 }
 
 /* Mounts, or remounts with today's limit what an earlier memserver left. */
-static int mount_pool(const struct pool_cfg *cfg, const char *path, bool *ret_noswap)
+static int mount_pool(const struct pool_cfg *cfg, const char *path)
 {
 	unsigned long flags = MS_NOSUID | MS_NODEV | MS_NOEXEC;
 	char options[160];
@@ -120,20 +128,19 @@ static int mount_pool(const struct pool_cfg *cfg, const char *path, bool *ret_no
 	if (is_mount_point(path))
 		flags |= MS_REMOUNT;
 	mount_options(cfg, true, options, sizeof(options));
-	if (!mount("memserver", path, "tmpfs", flags, options)) {
-		*ret_noswap = true;
+	if (!mount(POOL_MOUNT_SOURCE, path, "tmpfs", flags, options))
 		return 0;
-	}
 	mount_options(cfg, false, options, sizeof(options));
-	if (!mount("memserver", path, "tmpfs", flags, options))
+	if (!mount(POOL_MOUNT_SOURCE, path, "tmpfs", flags, options))
+		return 0;
+	/* A service without that right: --prepare-pool has just done it. */
+	if ((flags & MS_REMOUNT) && errno == EPERM)
 		return 0;
 	if ((flags & MS_REMOUNT) && errno == EINVAL) {
-		log_warn(
-			"pool %s: could not be remounted with '%s' (what is stored "
-			"there "
-			"may already exceed the limit, or the page size can't change); "
-			"it stays as it is",
-			path, options);
+		log_warn("pool %s: could not be remounted with '%s' (what is stored "
+			 "there may already exceed the limit, or the page size can't "
+			 "change); it stays as it is",
+			 path, options);
 		return 0;
 	}
 	log_err("pool %s: mounting a tmpfs (%s) failed: %s; give a folder on a tmpfs "
@@ -190,6 +197,7 @@ static int default_folder(char **ret_path)
 
 static int open_folder(struct pool *p, const struct pool_cfg *cfg)
 {
+	struct pool_mount m;
 	int r = make_folder(p->path);
 
 	if (r < 0) {
@@ -199,10 +207,12 @@ static int open_folder(struct pool *p, const struct pool_cfg *cfg)
 		return r;
 	}
 	if (wants_mount(cfg, p->path)) {
-		r = mount_pool(cfg, p->path, &p->noswap);
+		r = mount_pool(cfg, p->path);
 		if (r < 0)
 			return r;
 	}
+	if (!pool_mount_look(p->path, &m))
+		p->noswap = m.is_noswap;
 	p->dirfd = open(p->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (p->dirfd < 0) {
 		log_err("pool %s: %s", p->path, strerror(errno));
