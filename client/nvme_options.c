@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Options in, one line of text for the kernel out. Pure; any thread. */
+#include "client/nvme_options.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#define PREFIX "nqn.2026-11.io.remem:"
+
+#define RECONNECT_DELAY_S 2
+#define KEEP_ALIVE_S      5
+
+static bool is_value(const char *text)
+{
+	return text && *text && !strpbrk(text, ",\n");
+}
+
+int nvme_options_format(const struct nvme_options *o, char *buf, size_t len)
+{
+	bool discovery = !strcmp(o->nqn, NVME_OPTIONS_DISCOVERY);
+	char queues[64] = "", swap[128] = "";
+	int n = 0;
+
+	if (!is_value(o->traddr) || !is_value(o->nqn) || !is_value(o->hostnqn) ||
+	    !is_value(o->hostid))
+		return -EINVAL;
+	if (strlen(o->nqn) > NVME_OPTIONS_NQN_MAX ||
+	    strlen(o->hostnqn) > NVME_OPTIONS_NQN_MAX)
+		return -ENAMETOOLONG;
+	if (o->nr_io_queues)
+		n = snprintf(queues, sizeof(queues), ",nr_io_queues=%u",
+			     o->nr_io_queues);
+	if (o->queue_size)
+		snprintf(queues + n, sizeof(queues) - (size_t)n, ",queue_size=%u",
+			 o->queue_size);
+	if (!discovery)
+		snprintf(swap, sizeof(swap),
+			 ",ctrl_loss_tmo=-1,reconnect_delay=%d,keep_alive_tmo=%d",
+			 RECONNECT_DELAY_S, KEEP_ALIVE_S);
+	n = snprintf(buf, len,
+		     "transport=tcp,traddr=%s,trsvcid=%u,nqn=%s,hostnqn=%s,hostid=%s"
+		     "%s%s%s%s",
+		     o->traddr, o->port, o->nqn, o->hostnqn, o->hostid, swap,
+		     discovery ? "" : queues,
+		     o->hdr_digest && !discovery ? ",hdr_digest" : "",
+		     o->data_digest && !discovery ? ",data_digest" : "");
+	return n < 0 || (size_t)n >= len ? -ENAMETOOLONG : 0;
+}
+
+int nvme_options_nqn(const char *name, char *buf, size_t len)
+{
+	bool whole = !strncmp(name, "nqn.", 4);
+	int n = snprintf(buf, len, "%s%s", whole ? "" : PREFIX, name);
+
+	if (n < 0 || (size_t)n >= len || n > NVME_OPTIONS_NQN_MAX)
+		return -ENAMETOOLONG;
+	return strpbrk(buf, ", \t\n") ? -EINVAL : 0;
+}
+
+int nvme_options_instance(const char *answer, unsigned int *ret_instance)
+{
+	unsigned int instance, cntlid;
+
+	if (sscanf(answer, "instance=%u,cntlid=%u", &instance, &cntlid) != 2)
+		return -EPROTO;
+	*ret_instance = instance;
+	return 0;
+}

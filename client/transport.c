@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* A URL's scheme in, the transport that serves it out. Any thread. */
+#include "client/transport.h"
+
+const struct transport *transport_of(const struct url *u)
+{
+	return u->scheme == URL_NVME_TCP ? &transport_nvme : &transport_nbd;
+}
+
+const char *transport_state_name(enum transport_state s)
+{
+	static const char *const names[] = { "live", "connecting", "dead" };
+
+	return names[s];
+}

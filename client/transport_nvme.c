@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * NVMe/TCP by the kernel's own host driver: it reconnects by itself, so there is no
+ * keeper and nothing to arm. In comes an attachment with a URL, out comes its block
+ * device. Main thread.
+ */
+#include <errno.h>
+#include <netdb.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "client/file.h"
+#include "client/hostnqn.h"
+#include "client/nvme_fabrics.h"
+#include "client/nvme_sysfs.h"
+#include "client/resolve.h"
+#include "client/say.h"
+#include "client/transport.h"
+#include "client/uevent.h"
+
+#define SYS "/sys"
+
+/* For the namespace to appear; the scan is a handful of commands. */
+#define DISK_TIMEOUT_MS 30000
+
+static const char *nvme_misfit(const struct transport_options *o)
+{
+	if (o->connections)
+		return "--connections";
+	return o->timeout_s ? "--timeout" : NULL;
+}
+
+struct offer {
+	const char *wanted;
+	bool has_wanted;
+	char names[400]; /* comma-separated, for people */
+};
+
+static void add_offer(void *arg, const char *nqn)
+{
+	struct offer *o = arg;
+	size_t n = strlen(o->names);
+
+	if (!strcmp(nqn, o->wanted))
+		o->has_wanted = true;
+	snprintf(o->names + n, sizeof(o->names) - n, "%s%s", n ? ", " : "", nqn);
+}
+
+/* The server answered, and refused: asks it what it would have allowed. */
+static void say_refused(const struct nvme_options *o, const char *said)
+{
+	struct offer offer = { .wanted = o->nqn };
+	int r = nvme_fabrics_discover(o, add_offer, &offer);
+
+	if (!r && !offer.has_wanted)
+		say_error("%s port %u has no export %s for this host; it has: %s. "
+			  "(If it should be there, the server's access list may hide "
+			  "it: this host is %s)",
+			  o->traddr, o->port, o->nqn,
+			  offer.names[0] ? offer.names : "none", o->hostnqn);
+	else if (!r)
+		say_error(
+			"%s port %u has the export %s but refused this host: allow it "
+			"there (memserver --allow %s)%s%s",
+			o->traddr, o->port, o->nqn, o->hostnqn,
+			said[0] ? "; the kernel says: " : "", said);
+	else
+		say_error("%s port %u refused %s%s%s", o->traddr, o->port, o->nqn,
+			  said[0] ? "; the kernel says: " : "", said);
+}
+
+static void say_failed(const struct nvme_options *o, int r, const char *said)
+{
+	switch (-r) {
+	case ECONNREFUSED:
+		say_error("nobody listens at %s port %u: is memserver running there, "
+			  "with --nvme %s:%u (it serves loopback only by default)?",
+			  o->traddr, o->port, o->traddr, o->port);
+		return;
+	case ETIMEDOUT:
+	case EHOSTUNREACH:
+	case ENETUNREACH:
+		say_error("%s port %u can't be reached (%s): check address, route and "
+			  "firewall",
+			  o->traddr, o->port, strerror(-r));
+		return;
+	case EALREADY:
+		say_error(
+			"the kernel is already connected to %s at %s, not by memswap: "
+			"nvme disconnect -n %s",
+			o->nqn, o->traddr, o->nqn);
+		return;
+	case EINVAL:
+		say_error("the kernel doesn't take the connection's options%s%s",
+			  said[0] ? "; it says: " : "", said);
+		return;
+	case ENAMETOOLONG:
+		say_error("the name of the export is too long");
+		return;
+	case EIO:
+	case EOPNOTSUPP:
+	case EACCES:
+	case ECONNRESET:
+	case EKEYREJECTED:
+		say_refused(o, said);
+		return;
+	default:
+		say_error("can't connect to %s port %u: %s%s%s", o->traddr, o->port,
+			  strerror(-r), said[0] ? "; the kernel says: " : "", said);
+	}
+}
+
+static int look_for_disk(void *arg)
+{
+	struct attachment *a = arg;
+	int r = nvme_sysfs_disk(SYS, a->controller, a->kdev);
+
+	return r == -ENODEV ? 0 : r ? r : 1;
+}
+
+/* Name and identity of what was connected. */
+static int describe(struct attachment *a, const char *nqn, int events)
+{
+	char id[128];
+	uint64_t sectors;
+	int r = uevent_wait(events, DISK_TIMEOUT_MS, look_for_disk, a);
+
+	if (r == -ENOENT)
+		say_error("the controller %s went away again: see the kernel's log",
+			  a->controller);
+	else if (r == -ETIMEDOUT)
+		say_error("%s has no namespace with a size: is the export empty?", nqn);
+	if (r < 0)
+		return r;
+	r = file_read_number(&sectors, SYS "/block/%s/size", a->kdev);
+	if (r) {
+		say_error("%s vanished: %s", a->kdev, strerror(-r));
+		return r;
+	}
+	a->size_bytes = sectors * 512;
+	if (file_read(id, sizeof(id), SYS "/block/%s/wwid", a->kdev) <= 0)
+		strcpy(id, "?");
+	snprintf(a->canonical, sizeof(a->canonical), "%.150s %.100s", nqn, id);
+	return 0;
+}
+
+static int connect_one(const struct nvme_options *o, const struct nbd_address *to,
+		       struct attachment *a, char *said, size_t said_len, char *traddr)
+{
+	struct nvme_options with = *o;
+
+	resolve_numeric(to, traddr, NI_MAXHOST);
+	with.traddr = traddr;
+	say_step("connecting to %s port %u, %s", traddr, o->port, o->nqn);
+	return nvme_fabrics_connect(&with, a->controller, said, said_len);
+}
+
+static int nvme_connect(struct attachment *a, const struct transport_options *t)
+{
+	char nqn[NVME_OPTIONS_NQN_MAX + 1], traddr[NI_MAXHOST], said[256];
+	struct nbd_address to[RESOLVE_MAX];
+	struct hostnqn host;
+	struct nvme_options o = {
+		.port = a->url.port,
+		.nqn = nqn,
+		.hostnqn = host.nqn,
+		.hostid = host.id,
+		.nr_io_queues = t->nr_io_queues,
+		.queue_size = t->queue_size,
+		.hdr_digest = t->hdr_digest,
+		.data_digest = t->data_digest,
+	};
+	int events, n, r;
+
+	if (nvme_options_nqn(a->url.name, nqn, sizeof(nqn))) {
+		say_error("\"%s\" is no name for an NVMe export", a->url.name);
+		return -EINVAL;
+	}
+	r = nvme_fabrics_ready();
+	if (!r)
+		r = hostnqn_get(&host);
+	if (r)
+		return r;
+	n = resolve_url(&a->url, to);
+	if (n < 0)
+		return n;
+	events = uevent_open();
+	if (events < 0) {
+		say_error("can't listen to the kernel's events: %s", strerror(-events));
+		return events;
+	}
+	r = -EHOSTUNREACH;
+	for (int i = 0; i < n; i++) {
+		r = connect_one(&o, &to[i], a, said, sizeof(said), traddr);
+		if (!r)
+			break;
+	}
+	o.traddr = traddr;
+	if (r)
+		say_failed(&o, r, said);
+	else
+		r = describe(a, nqn, events);
+	close(events);
+	if (r && a->controller[0])
+		nvme_fabrics_delete(a->controller);
+	return r;
+}
+
+static int nvme_arm(struct attachment *a)
+{
+	(void)a; /* ctrl_loss_tmo=-1 has said it all */
+	return 0;
+}
+
+/* The controller that this attachment made, or -ENOENT. */
+static int find_controller(const struct attachment *a, char *controller)
+{
+	char nqn[NVME_OPTIONS_NQN_MAX + 1], text[256];
+	struct nbd_address to[RESOLVE_MAX];
+	char traddr[NI_MAXHOST];
+	int n;
+
+	if (nvme_options_nqn(a->url.name, nqn, sizeof(nqn)))
+		return -ENOENT;
+	if (a->controller[0]) {
+		strcpy(controller, a->controller);
+		/* Its number may have gone to another after it was deleted. */
+		if (file_read(text, sizeof(text), SYS "/class/nvme/%s/subsysnqn",
+			      controller) < 0 ||
+		    strcmp(text, nqn))
+			return -ENOENT;
+		return 0;
+	}
+	n = resolve_url(&a->url, to);
+	for (int i = 0; i < n; i++)
+		if (!nvme_sysfs_find(SYS, nqn,
+				     resolve_numeric(&to[i], traddr, NI_MAXHOST),
+				     a->url.port, controller))
+			return 0;
+	return -ENOENT;
+}
+
+static int nvme_disconnect(struct attachment *a)
+{
+	char controller[NVME_SYSFS_NAME_MAX + 1];
+	int r;
+
+	if (find_controller(a, controller))
+		return 0;
+	say_step("deleting the controller %s", controller);
+	r = nvme_fabrics_delete(controller);
+	if (r)
+		say_error("can't delete the controller %s: %s", controller,
+			  strerror(-r));
+	return r;
+}
+
+static void nvme_status(const struct attachment *a, struct transport_status *ret)
+{
+	char controller[NVME_SYSFS_NAME_MAX + 1], text[32] = "";
+
+	memset(ret, 0, sizeof(*ret));
+	ret->state = TRANSPORT_DEAD;
+	if (find_controller(a, controller) ||
+	    file_read(text, sizeof(text), SYS "/class/nvme/%s/state", controller) < 0) {
+		strcpy(ret->detail, "the controller is gone");
+		return;
+	}
+	nvme_sysfs_stat(SYS, controller, a->kdev, ret->stat, sizeof(ret->stat));
+	if (!strcmp(text, "live") && nvme_sysfs_has_disk(SYS, controller, a->kdev)) {
+		strcpy(ret->detail, "the server no longer has these bytes");
+		return;
+	}
+	if (!strcmp(text, "live"))
+		ret->state = TRANSPORT_LIVE;
+	else if (!strcmp(text, "connecting") || !strcmp(text, "resetting") ||
+		 !strcmp(text, "new"))
+		ret->state = TRANSPORT_CONNECTING;
+	if (ret->state != TRANSPORT_LIVE)
+		snprintf(ret->detail, sizeof(ret->detail), "the controller %s is %s",
+			 controller, text);
+}
+
+const struct transport transport_nvme = {
+	.name = "nvme-tcp",
+	.misfit = nvme_misfit,
+	.connect = nvme_connect,
+	.arm = nvme_arm,
+	.disconnect = nvme_disconnect,
+	.status = nvme_status,
+};
