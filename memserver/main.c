@@ -75,13 +75,38 @@ static void raise_descriptors(unsigned int max_conns)
 
 /* ---- exports ---- */
 
+/*
+ * An export that is found again is never made smaller, nor is that an error: it may have
+ * been resized since the flag was written, and its clients are waiting.
+ */
+static int grow_export(struct server *s, const struct export_cfg *cfg, uint64_t size,
+		       uint64_t quota)
+{
+	char have[SIZE_FORMAT_MAX], want[SIZE_FORMAT_MAX];
+	const char *why = "";
+	int r;
+
+	if (size > cfg->size_bytes)
+		log_warn("--export %s=%s: it is there with %s and keeps that; 'memctl "
+			 "resize' makes it smaller",
+			 cfg->name, size_format(cfg->size_bytes, want, sizeof(want)),
+			 size_format(size, have, sizeof(have)));
+	if (size < cfg->size_bytes)
+		size = cfg->size_bytes;
+	if (cfg->quota_bytes)
+		quota = cfg->quota_bytes;
+	r = exports_resize(s->exports, cfg->name, size, quota < size ? quota : 0, &why);
+	if (r < 0)
+		log_err("--export %s: growing it: %s", cfg->name, why);
+	return r;
+}
+
 /* An export of the command line is made once; found again it is taken as it is. */
 static int ensure_export(struct server *s, const struct export_cfg *cfg)
 {
 	struct export *e = exports_find(s->exports, cfg->name, strlen(cfg->name));
-	char have[SIZE_FORMAT_MAX], want[SIZE_FORMAT_MAX];
 	const char *why = "";
-	uint64_t size;
+	uint64_t size, quota;
 	int r;
 
 	if (!e) {
@@ -91,20 +116,9 @@ static int ensure_export(struct server *s, const struct export_cfg *cfg)
 		return r;
 	}
 	size = export_size(e);
+	quota = export_quota(e);
 	export_put(e);
-	if (size > cfg->size_bytes) {
-		log_err("--export %s=%s: it exists with %s and would lose data; ask "
-			"for "
-			"that size, or 'memctl resize' or 'memctl drop' it",
-			cfg->name, size_format(cfg->size_bytes, want, sizeof(want)),
-			size_format(size, have, sizeof(have)));
-		return -EEXIST;
-	}
-	r = exports_resize(s->exports, cfg->name, cfg->size_bytes, cfg->quota_bytes,
-			   &why);
-	if (r < 0)
-		log_err("--export %s: growing it: %s", cfg->name, why);
-	return r;
+	return grow_export(s, cfg, size, quota);
 }
 
 static int ensure_exports(struct server *s)

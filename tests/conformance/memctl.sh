@@ -3,7 +3,7 @@
 # timeout: 400
 # Administration of a real memserver: flags, memctl, metrics, signals, restarts.
 . "$(dirname "$0")/../lib.sh"
-plan 74
+plan 75
 
 new_pool
 nbd=$(free_port) nvme=$(free_port) discovery=$(free_port) metrics=$(free_port)
@@ -195,3 +195,8 @@ start_server memserver 'ready: nbd on' "$B/memserver" --reserve 0 "${doors[@]}"
 check "after kill -9 too, on the same control socket" memctl list
 check "and the bytes are there" io default -c 'read -P 3 1M 1M'
 equal "quotas are kept" "$(json list '[e["quota"] for e in j]')" "[None, 1048576]"
+stop_server memserver
+start_server memserver 'ready: nbd on' "$B/memserver" --export 32M --export small=32M --reserve 0 "${doors[@]}"
+equal "an export grows with its flag and never shrinks with it" \
+	"$(json list '[(e["name"], e["size"], e["quota"]) for e in j]')" \
+	"[('default', 67108864, None), ('small', 33554432, 1048576)]"
