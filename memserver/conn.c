@@ -9,6 +9,7 @@
  */
 #include "memserver/conn.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -400,6 +401,9 @@ static void conn_log(struct conn *c, enum log_level level, const char *fmt, va_l
 	if (!log_limit_ok(c->limit, &held_back))
 		return;
 	vsnprintf(text, sizeof(text), fmt, ap);
+	for (char *p = text; *p; p++) /* a peer's words may hold lines of their own */
+		if (!isascii((unsigned char)*p) || iscntrl((unsigned char)*p))
+			*p = '?';
 	if (held_back)
 		log_line(level, "%s %s: %s (%u lines like it held back)",
 			 c->front->name, c->peer, text, held_back);
