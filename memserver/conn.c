@@ -182,10 +182,16 @@ static void take(struct conn *c, const uint8_t *data, size_t len)
 	stash(c, data, c->phase == CONN_OPEN ? len : 0);
 }
 
+/* A peer that sends no more may still wait for its answers. */
 static void end_of_input(struct conn *c, ssize_t n)
 {
-	if (n == 0 || (errno != EAGAIN && errno != EINTR))
-		conn_abort(c);
+	if (n < 0) {
+		if (errno != EAGAIN && errno != EINTR)
+			conn_abort(c);
+		return;
+	}
+	c->eof = true;
+	finish(c);
 }
 
 /* With nothing to take, only the peer's end is of interest. */
@@ -242,33 +248,37 @@ static bool read_messages(struct conn *c)
 
 /* ---- both ---- */
 
+/* All is sent: our side is shut, and only the peer's end is waited for. */
+static void linger(struct conn *c)
+{
+	shutdown(c->fd, SHUT_WR);
+	c->phase = CONN_LINGER;
+	c->deadline = c->worker->now + FAREWELL_TIME;
+}
+
 /* Answers go out, which may free what input was waiting for, which may answer. */
 static void settle(struct conn *c)
 {
-	bool was_blocked = c->blocked;
-
 	conn_output(c);
 	while (c->phase == CONN_OPEN && c->blocked && !c->want_out &&
 	       c->front->ready(c)) {
 		take(c, c->stash, c->stash_len);
 		conn_output(c);
 	}
-	if (c->phase == CONN_DRAIN && !c->tx_head) {
-		shutdown(c->fd, SHUT_WR);
-		c->phase = CONN_LINGER;
-		c->deadline = c->worker->now + FAREWELL_TIME;
-	}
-	if (c->phase != CONN_OPEN && c->phase != CONN_DEAD)
+	if (c->phase == CONN_DRAIN && !c->tx_head && list_empty(&c->busy))
+		linger(c);
+	if (c->phase == CONN_LINGER && c->eof)
+		conn_abort(c);
+	if (c->phase != CONN_OPEN)
 		c->blocked = false;
-	if (c->blocked != was_blocked && c->phase != CONN_DEAD)
-		conn_rearm(c);
+	conn_rearm(c);
 }
 
 bool conn_input(struct conn *c)
 {
 	bool some;
 
-	if (c->blocked)
+	if (c->blocked || c->eof)
 		return false;
 	if (c->phase != CONN_OPEN)
 		some = discard_input(c);
@@ -276,7 +286,7 @@ bool conn_input(struct conn *c)
 		some = read_sink(c);
 	else
 		some = read_messages(c);
-	if (some || c->phase == CONN_DRAIN)
+	if (some || c->eof)
 		settle(c);
 	return some;
 }
@@ -302,7 +312,7 @@ void conn_work_later(struct conn *c)
 void conn_work(struct conn *c)
 {
 	list_del(&c->busy);
-	if (c->phase == CONN_OPEN)
+	if (c->phase <= CONN_DRAIN) /* begun before the peer's end: it is finished */
 		obey(c, c->front->work(c));
 	settle(c);
 }
@@ -311,6 +321,7 @@ void conn_start(struct conn *c)
 {
 	struct epoll_event ev = { .events = EPOLLIN, .data.ptr = c };
 
+	c->armed = ev.events;
 	if (epoll_ctl(c->worker->epfd, EPOLL_CTL_ADD, c->fd, &ev) < 0) {
 		conn_abort(c);
 		return;

@@ -76,7 +76,9 @@ struct conn {
 	bool blocked; /* the front end was not ready */
 
 	struct conn_tx *tx_head, **tx_tail;
-	bool want_out; /* EPOLLOUT is armed */
+	bool want_out;  /* there is more to send than the socket takes */
+	bool eof;       /* the peer sends no more */
+	uint32_t armed; /* EPOLL* bits epoll has */
 
 	struct export *export; /* borrowed from the front end, see conn_bind */
 	char peer[112], client[224];

@@ -13,13 +13,16 @@
 
 #include "memserver/conn_priv.h"
 
-/* Epoll must not report input that nobody may take. */
+/* Epoll must not report input that nobody may take: it would, again and again. */
 void conn_rearm(struct conn *c)
 {
 	struct epoll_event ev = { .data.ptr = c };
 
-	ev.events = (c->blocked ? 0u : (uint32_t)EPOLLIN) |
+	ev.events = (c->blocked || c->eof ? 0u : (uint32_t)EPOLLIN) |
 		    (c->want_out ? (uint32_t)EPOLLOUT : 0u);
+	if (c->phase == CONN_DEAD || ev.events == c->armed)
+		return;
+	c->armed = ev.events;
 	epoll_ctl(c->worker->epfd, EPOLL_CTL_MOD, c->fd, &ev);
 }
 
@@ -210,11 +213,9 @@ static bool send_once(struct conn *c)
 
 void conn_output(struct conn *c)
 {
-	bool whole = true, armed = c->want_out;
+	bool whole = true;
 
 	while (c->tx_head && whole && c->phase != CONN_DEAD)
 		whole = send_once(c);
 	c->want_out = c->tx_head != NULL;
-	if (c->want_out != armed && c->phase != CONN_DEAD)
-		conn_rearm(c);
 }
