@@ -83,7 +83,7 @@ struct conn {
 	struct export *export; /* borrowed from the front end, see conn_bind */
 	char peer[112], client[224];
 	struct io_stats stats;
-	uint8_t state[] __attribute__((aligned(16)));
+	uint8_t state[] __attribute__((aligned(8))); /* no more: a list walks past it */
 };
 
 /* Takes over fd on success. The peer's address is already checked. */
