@@ -99,13 +99,16 @@ static uint16_t transmission_flags(const struct nbd_conn *n)
 	       (n->structured ? NBD_FLAG_SEND_DF : 0);
 }
 
-/* Where a connection becomes an export's client. */
-static int enter(struct conn *c, struct export *e)
+/* Becomes the export's client, or not (r < 0: what went wrong after export_attach).
+ * Takes the reference over. */
+static int enter(struct conn *c, struct export *e, int r)
 {
-	int r = export_attach(e);
-
-	if (r == 0)
+	if (r == 0) {
 		nbd_enter_transmission(c, e);
+		return 0;
+	}
+	export_detach(e);
+	export_put(e);
 	return r;
 }
 
@@ -123,14 +126,15 @@ static int option_export_name(struct conn *c, const uint8_t *data, uint32_t len)
 			  (const char *)data);
 		return -EPROTO;
 	}
+	r = export_attach(e);
+	if (r < 0) { /* it is being dropped */
+		export_put(e);
+		return r;
+	}
 	h.size = htobe64(export_size(e));
 	h.flags = htobe16(transmission_flags(n));
 	r = send_pieces(c, &h, sizeof(h), zeroes, n->no_zeroes ? 0 : sizeof(zeroes));
-	if (r == 0)
-		r = enter(c, e);
-	if (r < 0)
-		export_put(e);
-	return r;
+	return enter(c, e, r);
 }
 
 /* ---- INFO and GO ---- */
@@ -208,6 +212,7 @@ static int option_info_go(struct conn *c, uint32_t option, const uint8_t *data,
 			  uint32_t len)
 {
 	struct nbd_conn *n = conn_state(c);
+	bool go = option == NBD_OPT_GO;
 	struct nbd_opt_info info;
 	struct export *e;
 	int r;
@@ -221,18 +226,17 @@ static int option_info_go(struct conn *c, uint32_t option, const uint8_t *data,
 		return refuse(c, option, NBD_REP_ERR_UNKNOWN,
 			      "no such export here (or not of that generation)");
 	}
-	n->asked_size = false;
-	r = send_infos(c, option, &info, e);
-	if (r == 0 && option == NBD_OPT_GO && export_attach(e) < 0) {
+	if (go && export_attach(e) < 0) {
 		export_put(e);
 		return refuse(c, option, NBD_REP_ERR_SHUTDOWN, "it is being dropped");
 	}
+	n->asked_size = false;
+	r = send_infos(c, option, &info, e);
 	if (r == 0)
 		r = answer(c, option, NBD_REP_ACK, NULL, 0);
-	if (r == 0 && option == NBD_OPT_GO)
-		nbd_enter_transmission(c, e);
-	else
-		export_put(e);
+	if (go)
+		return enter(c, e, r);
+	export_put(e);
 	return r;
 }
 
@@ -306,7 +310,8 @@ static int option_meta(struct conn *c, uint32_t option, const uint8_t *data,
 	struct export *e;
 	int r = 0;
 
-	n->context = false;
+	if (!listing) /* replaces what was selected, even by failing */
+		n->context = false;
 	if (!n->structured)
 		return refuse(c, option, NBD_REP_ERR_INVALID,
 			      "negotiate structured replies first");
