@@ -125,8 +125,7 @@ bool export_contains(const struct export *e, uint64_t offset, uint64_t len)
 	return offset <= size && len <= size - offset;
 }
 
-size_t export_run(struct export *e, uint64_t offset, size_t len,
-		  const uint8_t **ret_data, bool *ret_hole)
+uint64_t export_extent(struct export *e, uint64_t offset, uint64_t len, bool *ret_hole)
 {
 	uint64_t u = offset >> e->unit_shift;
 	uint64_t end = ((offset + len - 1) >> e->unit_shift) + 1;
@@ -134,13 +133,21 @@ size_t export_run(struct export *e, uint64_t offset, size_t len,
 	uint64_t run = bit_run_end(e->present, u + 1, end, there);
 	uint64_t n = (run << e->unit_shift) - offset;
 
-	if (n > len)
-		n = len;
-	if (!there && n > ZEROS_LEN)
+	*ret_hole = !there;
+	return n < len ? n : len;
+}
+
+size_t export_run(struct export *e, uint64_t offset, size_t len,
+		  const uint8_t **ret_data, bool *ret_hole)
+{
+	bool hole;
+	size_t n = export_extent(e, offset, len, &hole);
+
+	if (hole && n > ZEROS_LEN)
 		n = ZEROS_LEN;
-	*ret_data = there ? e->map + offset : e->zeros;
+	*ret_data = hole ? e->zeros : e->map + offset;
 	if (ret_hole)
-		*ret_hole = !there;
+		*ret_hole = hole;
 	return n;
 }
 

@@ -86,6 +86,12 @@ void export_grip(struct export *e, uint64_t offset, uint64_t len);
 void export_release(struct export *e, uint64_t offset, uint64_t len);
 
 /*
+ * D, gripped or not (then it may be over when it is told). How far from `offset`, at
+ * most `len` > 0 bytes, all is stored or all is a hole. Costs a bit a page.
+ */
+uint64_t export_extent(struct export *e, uint64_t offset, uint64_t len, bool *ret_hole);
+
+/*
  * D, gripped. The longest run from `offset`, at most `len` bytes, that can be read
  * at *ret_data: pool memory, or shared zeros for a hole (*ret_hole, may be NULL).
  * Returns its length, never 0 for len > 0.

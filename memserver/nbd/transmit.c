@@ -192,6 +192,8 @@ static int check(const struct nbd_conn *n, const struct request *rq)
 {
 	if (rq->type >= NR_COMMANDS || (rq->flags & ~allowed_flags[rq->type]))
 		return -EINVAL;
+	if ((rq->flags & NBD_CMD_FLAG_DF) && !n->structured)
+		return -EINVAL;
 	if (rq->type == NBD_CMD_FLUSH)
 		return rq->offset || rq->len ? -EINVAL : 0;
 	if (rq->type == NBD_CMD_BLOCK_STATUS && !n->context)
@@ -213,15 +215,13 @@ static void grip(struct nbd_conn *n, struct nbd_slot *s, const struct request *r
 static void do_read(struct conn *c, struct nbd_slot *s, const struct request *rq)
 {
 	struct nbd_conn *n = conn_state(c);
-	const uint8_t *data;
 	bool hole = false;
 	uint8_t *p;
 
 	grip(n, s, rq);
 	if (!n->structured) {
 		simple_head(s, 0);
-	} else if (export_run(n->export, rq->offset, rq->len, &data, &hole) ==
-			   rq->len &&
+	} else if (export_extent(n->export, rq->offset, rq->len, &hole) == rq->len &&
 		   hole) {
 		p = chunk_head(s, NBD_REPLY_OFFSET_HOLE, 12, 12);
 		put64(p, rq->offset);
@@ -276,9 +276,12 @@ int nbd_payload_done(struct conn *c)
 static int slice(struct nbd_conn *n)
 {
 	struct nbd_long *w = &n->work;
-	uint64_t len = w->left < WORK_SLICE ? w->left : WORK_SLICE;
+	/* An end inside a page would keep that page. */
+	uint64_t len = WORK_SLICE - w->offset % WORK_SLICE;
 	int r = 0;
 
+	if (len > w->left)
+		len = w->left;
 	if (w->keep)
 		r = export_zero(n->export, w->offset, len);
 	else
@@ -329,33 +332,17 @@ static void do_block_status(struct conn *c, struct nbd_slot *s,
 			    const struct request *rq)
 {
 	struct nbd_conn *n = conn_state(c);
-	uint32_t max = rq->flags & NBD_CMD_FLAG_REQ_ONE ? 1 : NBD_EXTENTS, nr = 0;
+	uint32_t max = rq->flags & NBD_CMD_FLAG_REQ_ONE ? 1 : NBD_EXTENTS, nr;
 	uint64_t at = rq->offset, end = rq->offset + rq->len;
 	uint8_t *p = s->extents + 4;
-	bool last_hole = false;
 
-	grip(n, s, rq);
-	while (at < end) {
-		const uint8_t *data;
+	for (nr = 0; nr < max && at < end; nr++, p += 8) {
 		bool hole;
-		uint32_t run =
-			(uint32_t)export_run(n->export, at, end - at, &data, &hole);
+		uint64_t run = export_extent(n->export, at, end - at, &hole);
 
-		at += run;
-		if (nr && hole == last_hole) { /* a long hole comes in pieces */
-			uint32_t len;
-
-			memcpy(&len, p - 8, sizeof(len));
-			put32(p - 8, be32toh(len) + run);
-			continue;
-		}
-		if (nr == max)
-			break;
-		put32(p, run);
+		put32(p, (uint32_t)run);
 		put32(p + 4, hole ? NBD_STATE_HOLE | NBD_STATE_ZERO : 0);
-		p += 8;
-		nr++;
-		last_hole = hole;
+		at += run;
 	}
 	put32(s->extents, NBD_CONTEXT_ID);
 	chunk_head(s, NBD_REPLY_BLOCK_STATUS, 4 + 8 * nr, 0);
