@@ -15,8 +15,8 @@ import traceback
 import urllib.error
 import urllib.request
 
-HERE = os.path.dirname(os.path.realpath(__file__))
-sys.path[:0] = [HERE + '/..']
+# Not this folder itself: its nbd.py is a test, libnbd's module is meant.
+sys.path[0] = os.path.dirname(os.path.realpath(__file__)) + '/..'
 # pylint: disable=wrong-import-position
 import nbd
 from libserve import Memserver, main, wait
