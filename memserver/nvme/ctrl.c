@@ -118,19 +118,35 @@ uint16_t nvme_ctrl_join(const struct nvme_connect_data *who, uint16_t qid,
 	return status;
 }
 
+/* They end soon, on their workers; their places are free at once. */
 static void kick_io_queues(struct nvme_ctrl *ctrl)
 {
-	for (unsigned int i = 1; i <= NVME_IO_QUEUES; i++)
+	for (unsigned int i = 1; i <= NVME_IO_QUEUES; i++) {
 		if (ctrl->queues[i])
 			conn_kick(ctrl->queues[i]);
+		ctrl->queues[i] = NULL;
+	}
 }
 
-void nvme_ctrl_leave(struct nvme_ctrl *ctrl, uint16_t qid)
+static void vacate_locked(struct nvme_ctrl *ctrl, uint16_t qid, const struct conn *c)
+{
+	if (ctrl->queues[qid] == c)
+		ctrl->queues[qid] = NULL;
+}
+
+void nvme_ctrl_vacate(struct nvme_ctrl *ctrl, uint16_t qid, const struct conn *io)
+{
+	pthread_mutex_lock(&lock);
+	vacate_locked(ctrl, qid, io);
+	pthread_mutex_unlock(&lock);
+}
+
+void nvme_ctrl_leave(struct nvme_ctrl *ctrl, uint16_t qid, const struct conn *c)
 {
 	bool last;
 
 	pthread_mutex_lock(&lock);
-	ctrl->queues[qid] = NULL;
+	vacate_locked(ctrl, qid, c);
 	if (!qid) {
 		list_del(&ctrl->link);
 		ctrl->csts = 0;

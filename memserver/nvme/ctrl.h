@@ -69,9 +69,12 @@ int nvme_ctrl_new(struct export *export, const struct nvme_connect_data *who,
 uint16_t nvme_ctrl_join(const struct nvme_connect_data *who, uint16_t qid,
 			struct conn *io, struct nvme_ctrl **ret, uint32_t *ret_dw0);
 
+/* Takes an I/O queue out of service: another connection may become it. */
+void nvme_ctrl_vacate(struct nvme_ctrl *ctrl, uint16_t qid, const struct conn *io);
+
 /* Takes a queue out and its reference back. With the admin queue goes the controller:
  * its I/O queues are kicked. */
-void nvme_ctrl_leave(struct nvme_ctrl *ctrl, uint16_t qid);
+void nvme_ctrl_leave(struct nvme_ctrl *ctrl, uint16_t qid, const struct conn *c);
 
 /* Property registers. A write to CC that disables or shuts down kicks the I/O queues;
  * *ret_disabled tells that EN fell. */

@@ -238,6 +238,7 @@ static int disconnect(struct nvme_queue *q, struct nvme_req *req,
 		nvme_req_fail(q, req, NVME_SC_QUEUE_TYPE);
 		return 0;
 	}
+	nvme_ctrl_vacate(q->ctrl, q->qid, q->c);
 	nvme_req_complete(q, req, NVME_SC_SUCCESS, 0, 0);
 	return -ESHUTDOWN;
 }
@@ -269,7 +270,7 @@ void nvme_fabrics_leave(struct nvme_queue *q)
 		export_detach(q->export);
 	q->export = NULL;
 	if (q->ctrl)
-		nvme_ctrl_leave(q->ctrl, q->qid);
+		nvme_ctrl_leave(q->ctrl, q->qid, q->c);
 	q->ctrl = NULL;
 	q->qid = 0;
 	nvme_req_free_all(q);

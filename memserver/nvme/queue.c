@@ -48,6 +48,8 @@ static int fatal(struct nvme_queue *q, const struct nvme_fault *fault,
 		  state_names[q->state], fault->why, fault->fes, fault->fei);
 	send_ctl(q, nvme_pdu_put_term(q->ctl, fault, bad, len));
 	q->state = NVME_QUEUE_END;
+	if (q->qid)
+		nvme_ctrl_vacate(q->ctrl, q->qid, q->c);
 	return -EPROTO;
 }
 
