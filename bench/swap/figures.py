@@ -43,7 +43,7 @@ class Plan:
 
     def __init__(self, short, media, ram_mib=None, seconds=None, rounds=1):
         self.media, self.rounds = media, rounds
-        self.ram_mib = ram_mib or (192 if short else 256)
+        self.ram_mib = ram_mib or (256 if short else 384)
         self.seconds = seconds or (2 if short else 4)
         self.sizes = (0.5, 2) if short else (0.5, 1, 1.5, 2, 3, 4)
         self.blocks = (1, 64, 1024) if short else (1, 4, 16, 64, 256, 1024)
