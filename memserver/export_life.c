@@ -125,17 +125,16 @@ fail:
 
 int export_grow(struct export *e, uint64_t size)
 {
-	uint64_t old = atomic_load(&e->size);
-	int r;
-
 	if (size > e->reserve)
 		return -EFBIG;
 	if (ftruncate(e->fd, (off_t)size) < 0)
 		return -errno;
-	r = map_file(e, old, size);
-	if (r == 0)
-		atomic_store(&e->size, size);
-	return r;
+	return map_file(e, atomic_load(&e->size), size);
+}
+
+void export_show_growth(struct export *e, uint64_t size)
+{
+	atomic_store(&e->size, size);
 }
 
 int export_shrink(struct export *e, uint64_t size)

@@ -13,8 +13,11 @@ int export_new(struct pool *pool, const struct export_cfg *cfg,
 	       const struct export_id *id, int fd, struct export **ret);
 void export_free(struct export *e);
 
-/* -EFBIG: beyond the addresses reserved when it was opened (4 times its size). */
+/* Makes the bytes, not yet shown to anybody; may be done again.
+ * -EFBIG: beyond the addresses reserved when it was opened (4 times its size). */
 int export_grow(struct export *e, uint64_t size);
+/* After export_grow: from now on the new bytes are the clients'. */
+void export_show_growth(struct export *e, uint64_t size);
 /* Nobody may be attached. */
 int export_shrink(struct export *e, uint64_t size);
 void export_set_quota(struct export *e, uint64_t quota); /* 0: none but the size */

@@ -301,6 +301,36 @@ int exports_create(struct exports *x, const struct export_cfg *cfg,
 	return r;
 }
 
+static int grow(struct exports *x, struct export *e, const struct identity *id)
+{
+	int r = export_grow(e, id->size_bytes);
+
+	if (r == 0)
+		r = identity_store(x->pool, export_name(e), id);
+	if (r == 0)
+		export_show_growth(e, id->size_bytes);
+	return r;
+}
+
+/* Nobody may attach meanwhile, as when it is dropped. */
+static int shrink(struct exports *x, struct export *e, const struct identity *id)
+{
+	int r = -EBUSY;
+
+	export_set_dropping(e, true);
+	if (!export_users(e))
+		r = identity_store(x->pool, export_name(e), id);
+	if (r == 0)
+		r = export_shrink(e, id->size_bytes);
+	export_set_dropping(e, false);
+	return r;
+}
+
+/*
+ * The identity is stored before a shrink and after a growth: a crash between never finds
+ * a file shorter than its identity says. And nobody writes to what it does not say yet:
+ * a restart would lose that.
+ */
 static int resize_entry(struct exports *x, struct export *e, uint64_t size,
 			uint64_t quota, const char **ret_why)
 {
@@ -308,22 +338,16 @@ static int resize_entry(struct exports *x, struct export *e, uint64_t size,
 			       .size_bytes = size,
 			       .quota_bytes = quota };
 	uint64_t old = export_size(e);
-	int r = 0;
+	int r = size > old   ? grow(x, e, &id)
+		: size < old ? shrink(x, e, &id)
+			     : identity_store(x->pool, export_name(e), &id);
 
-	if (size < old && export_users(e))
-		return say(ret_why, -EBUSY, "it is in use: it can grow but not shrink");
-	/* The identity is stored before a shrink and after a growth: a crash between
-	 * never finds a file shorter than its identity says. */
-	if (size > old)
-		r = export_grow(e, size);
+	if (r == -EBUSY)
+		return say(ret_why, r, "it is in use: it can grow but not shrink");
 	if (r == -EFBIG)
 		return say(ret_why, r,
-			   "it can grow to 4 times the size it had when "
+			   "it can grow to 64G or 4 times the size it had when "
 			   "memserver started; restart memserver first");
-	if (r == 0)
-		r = identity_store(x->pool, export_name(e), &id);
-	if (r == 0 && size < old)
-		r = export_shrink(e, size);
 	if (r < 0)
 		return say(ret_why, r, strerror(-r));
 	export_set_quota(e, quota);
