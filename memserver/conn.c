@@ -21,6 +21,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "lib/fault.h"
 #include "memserver/conn_priv.h"
 
 #define SECOND         UINT64_C(1000000000)
@@ -40,8 +41,12 @@ uint64_t clock_ns(void)
 int conn_new(struct engine *g, const struct front *front, int fd, const char *peer,
 	     struct log_limit *limit, struct conn **ret)
 {
-	struct conn *c = calloc(1, sizeof(*c) + front->state_size);
+	int r = fault_point("conn.new");
+	struct conn *c;
 
+	if (r < 0)
+		return r;
+	c = calloc(1, sizeof(*c) + front->state_size);
 	if (!c)
 		return -ENOMEM;
 	c->stash = mmap(NULL, RX_BUFFER, PROT_READ | PROT_WRITE,

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "lib/cleanup.h"
+#include "lib/fault.h"
 #include "memserver/acl.h"
 #include "memserver/conn_priv.h"
 
@@ -192,8 +193,12 @@ static void on_ready(void *arg, uint32_t events)
 
 	for (int i = 0; i < ACCEPTS_PER_CALL; i++) {
 		struct addr a = { .len = sizeof(a.storage) };
-		int fd = accept4(d->fd, &a.sa, &a.len, SOCK_CLOEXEC | SOCK_NONBLOCK);
+		int r = fault_point("door.accept"), fd;
 
+		errno = -r;
+		fd = r < 0 ? -1
+			   : accept4(d->fd, &a.sa, &a.len,
+				     SOCK_CLOEXEC | SOCK_NONBLOCK);
 		if (fd >= 0) {
 			welcome(d, fd, &a);
 			continue;

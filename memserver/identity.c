@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "lib/cleanup.h"
+#include "lib/fault.h"
 #include "memserver/pool.h"
 
 #define FILE_NAME_MAX (EXPORT_NAME_MAX + 16)
@@ -79,9 +80,13 @@ int identity_store(struct pool *p, const char *name, const struct identity *i)
 		    0600);
 	if (fd < 0)
 		return -errno;
-	r = write_whole(fd, text);
+	r = fault_point("identity.store");
+	if (r == 0)
+		r = write_whole(fd, text);
 	if (r == 0 && renameat(pool_dirfd(p), temp, pool_dirfd(p), final) < 0)
 		r = -errno;
+	if (r < 0)
+		pool_unlink(p, temp);
 	return r;
 }
 

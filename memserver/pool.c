@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "lib/cleanup.h"
+#include "lib/fault.h"
 #include "lib/log.h"
 #include "lib/size.h"
 #include "memserver/pool_mount.h"
@@ -295,12 +296,20 @@ int pool_carve(struct pool *p, const char *name, uint64_t size, bool create,
 					0600);
 	struct stat st;
 
+	int r;
+
 	if (fd < 0 || fstat(fd, &st) < 0)
 		return -errno;
 	if (!S_ISREG(st.st_mode))
 		return -EINVAL;
-	if ((uint64_t)st.st_size < size && ftruncate(fd, (off_t)size) < 0)
-		return -errno;
+	r = fault_point("pool.carve");
+	if (!r && (uint64_t)st.st_size < size && ftruncate(fd, (off_t)size) < 0)
+		r = -errno;
+	if (r < 0) {
+		if (create) /* else its name would be taken */
+			unlinkat(p->dirfd, name, 0);
+		return r;
+	}
 	*ret_fd = take_fd(&fd);
 	return 0;
 }
@@ -314,7 +323,8 @@ int pool_charge(struct pool *p, uint64_t bytes)
 {
 	uint64_t before;
 
-	if (atomic_load_explicit(&p->is_short, memory_order_relaxed))
+	if (atomic_load_explicit(&p->is_short, memory_order_relaxed) ||
+	    fault_point("pool.charge"))
 		return -ENOSPC;
 	before = atomic_fetch_add(&p->used, bytes);
 	if (before + bytes <= p->limit)
