@@ -180,25 +180,35 @@ def line_panel(svg, x, y, width, height, panel):
             svg.dot(cx, cy, color, s.get("dash", False))
 
 
-def lines(path, title, subtitle, panels, columns=2):
-    width, margin, panel_h = 1180, 24, 300
-    col_w = (width - margin * (columns + 1)) / columns
-    rows = (len(panels) + columns - 1) // columns
-    svg = Svg(width, 110 + rows * (panel_h + 16))
-    svg.text(margin, 34, title, 18, weight="bold")
-    svg.text(margin, 54, subtitle, 12, MUTED)
-    lx, seen = margin, []
+def legend(svg, margin, y, panels):
+    """Every series once, in as many rows as they need; returns where the rows end."""
+    x, seen = margin, []
     for p in panels:
         for i, s in enumerate(p["series"]):
             if s["label"] in seen:
                 continue
             seen.append(s["label"])
+            width = 56 + 6.6 * len(s["label"])
+            if x > margin and x + width > svg.width - margin:
+                x, y = margin, y + 18
             color = LINES[s.get("color", i) % len(LINES)]
-            svg.line(lx, 74, lx + 26, 74, color, 2, "5 4" if s.get("dash") else None)
-            svg.dot(lx + 13, 74, color, s.get("dash", False))
-            svg.text(lx + 32, 78, s["label"], 11, MUTED)
-            lx += 56 + 6.6 * len(s["label"])
+            svg.line(x, y, x + 26, y, color, 2, "5 4" if s.get("dash") else None)
+            svg.dot(x + 13, y, color, s.get("dash", False))
+            svg.text(x + 32, y + 4, s["label"], 11, MUTED)
+            x += width
+    return y
+
+
+def lines(path, title, subtitle, panels, columns=2):
+    width, margin, panel_h = 1180, 24, 300
+    col_w = (width - margin * (columns + 1)) / columns
+    rows = (len(panels) + columns - 1) // columns
+    svg = Svg(width, 0)
+    svg.text(margin, 34, title, 18, weight="bold")
+    svg.text(margin, 54, subtitle, 12, MUTED)
+    top = legend(svg, margin, 74, panels) + 24
+    svg.height = top + 12 + rows * (panel_h + 16)
     for i, p in enumerate(panels):
         line_panel(svg, margin + (i % columns) * (col_w + margin),
-                   98 + (i // columns) * (panel_h + 16), col_w, panel_h, p)
+                   top + (i // columns) * (panel_h + 16), col_w, panel_h, p)
     svg.save(path)
