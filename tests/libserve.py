@@ -125,7 +125,7 @@ class Memserver:
                 log.seek(begun)
                 text = log.read()
             ready = re.findall(r'ready: nbd on 127\.0\.0\.1:(\d+)', text)
-            if text.count('ready: ') >= doors:
+            if len(re.findall('ready: (?:nbd|nvme)', text)) >= doors:
                 if ready:
                     self.port = int(ready[0])
                 return self
