@@ -1,9 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Formatted lines in, one write(2) each out to standard error; any thread. */
+/*
+ * Formatted lines in, one write each out to standard error; any thread. What may fill up
+ * (a pipe, a terminal) is opened again for us alone and non-blocking: the descriptor
+ * itself is shared with others, who would not like it changed.
+ */
 #include "lib/log.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -18,9 +24,11 @@ static struct {
 	const char *name;
 	_Atomic int level;
 	_Atomic uint64_t dropped;
-	bool journal;  /* lines carry "<3>" instead of a time */
-	bool may_fill; /* a pipe or socket: poll before writing */
-} logger = { .name = "remem", .level = LOG_INFO_ };
+	bool journal; /* lines carry "<3>" instead of a time */
+	bool is_socket;
+	bool may_fill; /* could not be opened again: poll before writing */
+	int fd;
+} logger = { .name = "remem", .level = LOG_INFO_, .fd = STDERR_FILENO };
 
 static const struct {
 	const char *name;
@@ -37,8 +45,22 @@ void log_init(const char *name)
 
 	logger.name = name;
 	logger.journal = getenv("JOURNAL_STREAM") != NULL;
-	logger.may_fill = !fstat(STDERR_FILENO, &st) &&
-			  (S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode));
+	signal(SIGPIPE, SIG_IGN); /* whoever read the log may be gone */
+	if (logger.fd != STDERR_FILENO)
+		close(logger.fd);
+	logger.fd = STDERR_FILENO;
+	logger.is_socket = logger.may_fill = false;
+	if (fstat(STDERR_FILENO, &st) < 0)
+		return;
+	logger.is_socket = S_ISSOCK(st.st_mode);
+	if (!S_ISFIFO(st.st_mode) && !S_ISCHR(st.st_mode))
+		return;
+	logger.fd =
+		open("/proc/self/fd/2", O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	if (logger.fd >= 0)
+		return;
+	logger.fd = STDERR_FILENO;
+	logger.may_fill = true;
 }
 
 void log_set_level(enum log_level level)
@@ -74,12 +96,17 @@ uint64_t log_dropped(void)
 	return atomic_load(&logger.dropped);
 }
 
-/* A full pipe must not stop the caller: look first, drop the line if it is full. */
-static bool can_write(void)
+/* False when the line is lost: nothing of the log may stop the caller. */
+static bool put(const char *line, size_t len)
 {
-	struct pollfd p = { .fd = STDERR_FILENO, .events = POLLOUT };
+	struct pollfd p = { .fd = logger.fd, .events = POLLOUT };
 
-	return !logger.may_fill || (poll(&p, 1, 0) == 1 && (p.revents & POLLOUT));
+	if (logger.is_socket)
+		return send(logger.fd, line, len, MSG_DONTWAIT | MSG_NOSIGNAL) ==
+		       (ssize_t)len;
+	if (logger.may_fill && (poll(&p, 1, 0) != 1 || !(p.revents & POLLOUT)))
+		return false;
+	return write(logger.fd, line, len) == (ssize_t)len;
 }
 
 static int prefix(char *buf, size_t len, enum log_level level)
@@ -116,26 +143,29 @@ void log_line(enum log_level level, const char *fmt, ...)
 	if ((size_t)n > sizeof(buf) - 2)
 		n = sizeof(buf) - 2;
 	buf[n++] = '\n';
-	if (!can_write() || write(STDERR_FILENO, buf, (size_t)n) != n)
+	if (!put(buf, (size_t)n))
 		atomic_fetch_add(&logger.dropped, 1);
 	errno = saved;
 }
 
+#define load(v)     __atomic_load_n(&(v), __ATOMIC_RELAXED)
+#define store(v, n) __atomic_store_n(&(v), (n), __ATOMIC_RELAXED)
+
 bool log_limit_ok(struct log_limit *l, unsigned int *ret_held_back)
 {
 	struct timespec now;
+	time_t since = load(l->since);
 
 	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
-	if (!l->since || now.tv_sec - l->since >= (time_t)l->period_s) {
-		l->since = now.tv_sec;
-		l->used = 0;
+	if (!since || now.tv_sec - since >= (time_t)l->period_s) {
+		store(l->since, now.tv_sec);
+		store(l->used, 0);
 	}
-	if (l->used >= l->burst) {
-		l->held_back++;
+	if (load(l->used) >= l->burst) {
+		store(l->held_back, load(l->held_back) + 1);
 		return false;
 	}
-	l->used++;
-	*ret_held_back = l->held_back;
-	l->held_back = 0;
+	store(l->used, load(l->used) + 1);
+	*ret_held_back = __atomic_exchange_n(&l->held_back, 0, __ATOMIC_RELAXED);
 	return true;
 }

@@ -5,9 +5,9 @@
  * once; callees return. Each program wraps these in macros that carry identity
  * (conn_warn(c, ...), vm_err(g, ...)).
  *
- * Never blocks: the descriptor is written non-blockingly where it is a pipe or a
- * socket and a line that does not fit is counted and dropped. Any thread; does not
- * allocate.
+ * Never blocks: a pipe, socket or terminal is written non-blockingly, and a line that
+ * does not fit, or that nobody reads any more, is counted and dropped. Any thread; does
+ * not allocate.
  */
 #ifndef LIB_LOG_H
 #define LIB_LOG_H
@@ -24,7 +24,8 @@ enum log_level {
 	LOG_DEBUG_ = 7
 };
 
-/* Call once, before threads: `name` (borrowed for ever) is the program. */
+/* Call once, before threads: `name` (borrowed for ever) is the program, a daemon: it
+ * ignores SIGPIPE from now on. */
 void log_init(const char *name);
 void log_set_level(enum log_level level);
 enum log_level log_get_level(void);
