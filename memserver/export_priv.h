@@ -22,7 +22,7 @@ void export_show_growth(struct export *e, uint64_t size);
 int export_shrink(struct export *e, uint64_t size);
 void export_set_quota(struct export *e, uint64_t quota); /* 0: none but the size */
 
-/* From now on attach fails, and the last reference frees on a thread of its own. */
+/* While it is set attach fails, and the last reference frees on a thread of its own. */
 void export_set_dropping(struct export *e, bool dropping);
 
 /* Called once when the memory is really gone, from whatever thread freed it. */

@@ -143,11 +143,12 @@ static void sweep(struct exports *x, const char *file)
 	pool_unlink(x->pool, file);
 }
 
-static int for_each_file(struct exports *x, bool (*fn)(struct exports *, const char *))
+static int for_each_file(struct exports *x, int (*fn)(struct exports *, const char *))
 {
 	int fd = dup(pool_dirfd(x->pool));
 	struct dirent *d;
 	DIR *dir;
+	int r = 0;
 
 	if (fd < 0)
 		return -errno;
@@ -157,39 +158,47 @@ static int for_each_file(struct exports *x, bool (*fn)(struct exports *, const c
 		return -errno;
 	}
 	rewinddir(dir);
-	while ((d = readdir(dir)) != NULL)
-		if (!fn(x, d->d_name))
-			break;
+	while (r == 0 && (d = readdir(dir)) != NULL)
+		r = fn(x, d->d_name);
 	closedir(dir);
-	return 0;
+	return r;
 }
 
-static bool adopt_file(struct exports *x, const char *file)
+/* What can't become better, as opposed to a shortage of this moment. */
+static bool is_damage(int r)
+{
+	return r == -EBADMSG || r == -ENOENT || r == -EINVAL || r == -ELOOP;
+}
+
+static int adopt_file(struct exports *x, const char *file)
 {
 	char name[EXPORT_NAME_MAX + 1];
 	size_t stem;
 	int r;
 
 	if (!has_suffix(file, ".json", &stem) || stem > EXPORT_NAME_MAX)
-		return true;
+		return 0;
 	memcpy(name, file, stem);
 	name[stem] = '\0';
 	if (!identity_name_ok(name))
-		return true;
+		return 0;
 	r = adopt(x, name);
-	if (r < 0) {
+	if (is_damage(r)) {
 		log_warn("export %s: found but not usable (%s); it is dropped, its old "
 			 "clients get errors",
 			 name, strerror(-r));
 		identity_unlink(x->pool, name);
+		return 0;
 	}
-	return true;
+	if (r < 0) /* its bytes are not given up for a shortage that may pass */
+		log_err("export %s: found but not opened: %s", name, strerror(-r));
+	return r;
 }
 
-static bool sweep_file(struct exports *x, const char *file)
+static int sweep_file(struct exports *x, const char *file)
 {
 	sweep(x, file);
-	return true;
+	return 0;
 }
 
 int exports_open(struct pool *pool, struct exports **ret)

@@ -303,7 +303,7 @@ int pool_carve(struct pool *p, const char *name, uint64_t size, bool create,
 	if (!S_ISREG(st.st_mode))
 		return -EINVAL;
 	r = fault_point("pool.carve");
-	if (!r && (uint64_t)st.st_size < size && ftruncate(fd, (off_t)size) < 0)
+	if (!r && (uint64_t)st.st_size != size && ftruncate(fd, (off_t)size) < 0)
 		r = -errno;
 	if (r < 0) {
 		if (create) /* else its name would be taken */

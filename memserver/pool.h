@@ -47,7 +47,7 @@ bool pool_is_noswap(const struct pool *p);
 uint32_t pool_granule(const struct pool *p);
 
 /*
- * Opens (`create`: makes) the file `name` of `size` bytes. -EEXIST, -ENOENT, or
+ * Opens (`create`: makes) the file `name` and gives it `size` bytes. -EEXIST, -ENOENT, or
  * what the file system says. The caller owns the descriptor.
  */
 int pool_carve(struct pool *p, const char *name, uint64_t size, bool create,

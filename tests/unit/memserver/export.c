@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -16,6 +17,7 @@
 #include "lib/log.h"
 #include "memserver/export.h"
 #include "memserver/exports.h"
+#include "memserver/identity.h"
 #include "memserver/pool.h"
 
 #define MIB  (UINT64_C(1) << 20)
@@ -363,6 +365,105 @@ static void growing_keeps_the_bytes_and_shrinking_waits_for_the_users(void **sta
 	end_world(&w);
 }
 
+/* A client that comes, stores at the end if there is one, and goes, again and again. */
+struct visitor {
+	struct export *e;
+	_Atomic bool stop;
+	bool ok;
+};
+
+static void *visit(void *arg)
+{
+	struct visitor *v = arg;
+
+	v->ok = true;
+	while (!atomic_load(&v->stop)) {
+		if (export_attach(v->e) < 0)
+			continue;
+		if (export_contains(v->e, 2 * SIZE - PAGE, PAGE))
+			v->ok &= fill(v->e, 2 * SIZE - PAGE, 1, PAGE) == 0;
+		export_detach(v->e);
+	}
+	return NULL;
+}
+
+static void nobody_comes_in_while_it_shrinks(void **state)
+{
+	struct visitor v = { .ok = false };
+	pthread_t t;
+	struct world w;
+	int r;
+
+	make_world(&w, 0);
+	v.e = make(&w, "a", 0);
+	assert_int_equal(pthread_create(&t, NULL, visit, &v), 0);
+	for (int i = 0; i < 2000; i++) {
+		assert_int_equal(exports_resize(w.exports, "a", 2 * SIZE, 0, NULL), 0);
+		while ((r = exports_resize(w.exports, "a", SIZE, 0, NULL)) == -EBUSY)
+			;
+		assert_int_equal(r, 0);
+	}
+	atomic_store(&v.stop, true);
+	pthread_join(t, NULL);
+	assert_true(v.ok);
+	assert_int_equal(export_resident(v.e), 0);
+	export_put(v.e);
+	end_world(&w);
+}
+
+static void a_shrink_cut_short_by_a_crash_is_finished_at_the_next_start(void **state)
+{
+	struct identity id = { .size_bytes = SIZE / 2 };
+	struct world w;
+	struct export *e;
+
+	make_world(&w, 0);
+	e = make(&w, "a", 0);
+	assert_int_equal(fill(e, 0, 1, PAGE), 0);
+	assert_int_equal(fill(e, SIZE - PAGE, 2, PAGE), 0);
+	id.id = *export_id(e);
+	export_put(e);
+	assert_int_equal(identity_store(w.pool, "a", &id), 0);
+	reopen_world(&w);
+	e = exports_find(w.exports, "a", 1);
+	assert_non_null(e);
+	assert_bytes(e, 0, 1, PAGE);
+	assert_int_equal(blocks_of(&w, "a"), PAGE);
+	assert_int_equal(export_resident(e), PAGE);
+	export_put(e);
+	end_world(&w);
+}
+
+static void a_shortage_at_start_gives_up_no_export(void **state)
+{
+	struct rlimit before, tight;
+	struct world w;
+	struct export *e;
+	int next;
+
+	make_world(&w, 0);
+	e = make(&w, "a", 0);
+	assert_int_equal(fill(e, 0, 1, PAGE), 0);
+	export_put(e);
+	exports_close(w.exports);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+	next = dup(0);
+	close(next);
+	tight = before;
+	tight.rlim_cur = (rlim_t)next + 1; /* the folder opens, no file in it does */
+	log_set_level((enum log_level)0);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &tight), 0);
+	assert_int_equal(exports_open(w.pool, &w.exports), -EMFILE);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+	log_set_level(LOG_INFO_);
+	assert_int_equal(exports_open(w.pool, &w.exports), 0);
+	e = exports_find(w.exports, "a", 1);
+	assert_non_null(e);
+	assert_bytes(e, 0, 1, PAGE);
+	export_put(e);
+	end_world(&w);
+}
+
 static void offsets_beyond_all_bounds_are_outside(void **state)
 {
 	struct world w;
@@ -510,6 +611,10 @@ int main(void)
 			an_export_in_use_is_dropped_only_by_force_and_then_takes_nobody),
 		cmocka_unit_test(
 			growing_keeps_the_bytes_and_shrinking_waits_for_the_users),
+		cmocka_unit_test(nobody_comes_in_while_it_shrinks),
+		cmocka_unit_test(
+			a_shrink_cut_short_by_a_crash_is_finished_at_the_next_start),
+		cmocka_unit_test(a_shortage_at_start_gives_up_no_export),
 		cmocka_unit_test(offsets_beyond_all_bounds_are_outside),
 		cmocka_unit_test(names_that_could_leave_the_folder_are_refused),
 		cmocka_unit_test(a_second_pool_in_the_same_folder_is_refused),
