@@ -68,6 +68,9 @@ void conn_bind(struct conn *c, struct export *e, const char *client)
 	pthread_mutex_lock(&c->engine->conns->lock);
 	c->export = e;
 	snprintf(c->client, sizeof(c->client), "%s", client ? client : "");
+	/* Dropped since it was attached: whoever kicked its clients did not see us. */
+	if (e && export_is_shut(e))
+		conn_kick(c);
 	pthread_mutex_unlock(&c->engine->conns->lock);
 	conn_welcome(c);
 }

@@ -186,7 +186,8 @@ static int populate(struct export *e, uint64_t first, uint64_t end)
 	return -ENOSPC;
 }
 
-/* A unit trimmed under somebody's grip is still there, charged, and holds garbage. */
+/* A unit trimmed under somebody's grip is still there, charged; who had the grip may
+ * have stored something since. */
 static void revive(struct export *e, uint64_t u)
 {
 	memset(e->map + (u << e->unit_shift), 0, unit_bytes(e));
@@ -244,9 +245,14 @@ int export_prepare(struct export *e, uint64_t offset, uint64_t len, uint8_t **re
 
 /* ---- pages go ---- */
 
-/* Whoever grips the stripe, or an error of the kernel's, keeps the memory for now. */
+/*
+ * Whoever grips the stripe, or an error of the kernel's, keeps the memory for now. It
+ * is cleared all the same: a memserver killed before the punch is followed by one that
+ * takes what the file holds for the bytes, and zeros were promised.
+ */
 static void leave_pending(struct export *e, struct stripe *s, uint64_t u, uint64_t end)
 {
+	memset(e->map + (u << e->unit_shift), 0, (end - u) << e->unit_shift);
 	for (uint64_t i = u; i < end; i++)
 		bit_set(e->pending, i);
 	atomic_fetch_add(&s->pending, (uint32_t)(end - u));
@@ -361,19 +367,26 @@ struct io_stats *export_stats(struct export *e, unsigned int worker)
 
 unsigned int export_users(const struct export *e)
 {
-	return atomic_load(&e->users);
+	return atomic_load(&e->users) & ~EXPORT_SHUT;
 }
 
 int export_attach(struct export *e)
 {
-	atomic_fetch_add(&e->users, 1);
-	if (!atomic_load(&e->dropping))
-		return 0;
-	atomic_fetch_sub(&e->users, 1);
-	return -ESHUTDOWN;
+	uint32_t users = atomic_load(&e->users);
+
+	do {
+		if (users & EXPORT_SHUT)
+			return -ESHUTDOWN;
+	} while (!atomic_compare_exchange_weak(&e->users, &users, users + 1));
+	return 0;
 }
 
 void export_detach(struct export *e)
 {
 	atomic_fetch_sub(&e->users, 1);
+}
+
+bool export_is_shut(const struct export *e)
+{
+	return atomic_load(&e->users) & EXPORT_SHUT;
 }

@@ -73,10 +73,11 @@ void export_put(struct export *e);
 
 /*
  * A client's queue or connection in transmission: what "in use" means to drop and
- * shrink. -ESHUTDOWN: the export is being dropped.
+ * shrink. -ESHUTDOWN: the export is being dropped or cut down.
  */
 int export_attach(struct export *e);
 void export_detach(struct export *e);
+bool export_is_shut(const struct export *e); /* one that is attached: dropped by force */
 
 /* D. True when [offset, offset + len) lies inside; safe for any values. */
 bool export_contains(const struct export *e, uint64_t offset, uint64_t len);

@@ -155,9 +155,20 @@ void export_set_quota(struct export *e, uint64_t quota)
 	atomic_store(&e->quota, quota ? quota : UINT64_MAX);
 }
 
-void export_set_dropping(struct export *e, bool dropping)
+int export_shut(struct export *e, bool force)
 {
-	atomic_store(&e->dropping, dropping);
+	uint32_t users = atomic_load(&e->users);
+
+	do {
+		if (users && !force)
+			return -EBUSY;
+	} while (!atomic_compare_exchange_weak(&e->users, &users, users | EXPORT_SHUT));
+	return 0;
+}
+
+void export_reopen(struct export *e)
+{
+	atomic_fetch_and(&e->users, ~EXPORT_SHUT);
 }
 
 void export_on_free(struct export *e, void (*freed)(void *arg), void *arg)
@@ -219,7 +230,7 @@ void export_put(struct export *e)
 		return;
 	pthread_attr_init(&attr);
 	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-	if (!atomic_load(&e->dropping) || pthread_create(&t, &attr, free_on_thread, e))
+	if (!export_is_shut(e) || pthread_create(&t, &attr, free_on_thread, e))
 		export_free(e);
 	pthread_attr_destroy(&attr);
 }

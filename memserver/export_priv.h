@@ -22,8 +22,12 @@ void export_show_growth(struct export *e, uint64_t size);
 int export_shrink(struct export *e, uint64_t size);
 void export_set_quota(struct export *e, uint64_t quota); /* 0: none but the size */
 
-/* While it is set attach fails, and the last reference frees on a thread of its own. */
-void export_set_dropping(struct export *e, bool dropping);
+/*
+ * From now on attach fails. -EBUSY: somebody is attached and it is not by `force`; then
+ * nothing has changed. One that is shut is freed on a thread of its own.
+ */
+int export_shut(struct export *e, bool force);
+void export_reopen(struct export *e);
 
 /* Called once when the memory is really gone, from whatever thread freed it. */
 void export_on_free(struct export *e, void (*freed)(void *arg), void *arg);

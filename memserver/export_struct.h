@@ -14,6 +14,8 @@
 #define NR_LOCKS     64
 #define ZEROS_LEN    (1u << 20)
 
+#define EXPORT_SHUT UINT32_C(0x80000000)
+
 struct stripe {
 	_Atomic uint32_t grips;
 	_Atomic uint32_t pending; /* units cleared under a grip, still to be punched */
@@ -24,8 +26,7 @@ struct export
 	char name[EXPORT_NAME_MAX + 1];
 	struct export_id id;
 	_Atomic int refs;
-	_Atomic unsigned int users;
-	_Atomic bool dropping;
+	_Atomic uint32_t users; /* and EXPORT_SHUT: none may come */
 	_Atomic uint64_t size, quota, resident;
 	struct pool *pool; /* borrowed: outlives every export */
 	int fd;            /* owned */

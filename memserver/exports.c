@@ -324,14 +324,14 @@ static int grow(struct exports *x, struct export *e, const struct identity *id)
 /* Nobody may attach meanwhile, as when it is dropped. */
 static int shrink(struct exports *x, struct export *e, const struct identity *id)
 {
-	int r = -EBUSY;
+	int r = export_shut(e, false);
 
-	export_set_dropping(e, true);
-	if (!export_users(e))
-		r = identity_store(x->pool, export_name(e), id);
+	if (r < 0)
+		return r;
+	r = identity_store(x->pool, export_name(e), id);
 	if (r == 0)
 		r = export_shrink(e, id->size_bytes);
-	export_set_dropping(e, false);
+	export_reopen(e);
 	return r;
 }
 
@@ -395,12 +395,9 @@ int exports_drop(struct exports *x, const char *name, bool force)
 		r = -ENOENT;
 		goto out;
 	}
-	export_set_dropping(en->export, true);
-	if (!force && export_users(en->export)) {
-		export_set_dropping(en->export, false);
-		r = -EBUSY;
+	r = export_shut(en->export, force);
+	if (r < 0)
 		goto out;
-	}
 	e = en->export;
 	list_del(&en->link);
 	free(en);

@@ -127,7 +127,7 @@ static int option_export_name(struct conn *c, const uint8_t *data, uint32_t len)
 		return -EPROTO;
 	}
 	r = export_attach(e);
-	if (r < 0) { /* it is being dropped */
+	if (r < 0) { /* it is being dropped or cut down */
 		export_put(e);
 		return r;
 	}
@@ -228,7 +228,8 @@ static int option_info_go(struct conn *c, uint32_t option, const uint8_t *data,
 	}
 	if (go && export_attach(e) < 0) {
 		export_put(e);
-		return refuse(c, option, NBD_REP_ERR_SHUTDOWN, "it is being dropped");
+		return refuse(c, option, NBD_REP_ERR_SHUTDOWN,
+			      "it is being dropped or cut down");
 	}
 	n->asked_size = false;
 	r = send_infos(c, option, &info, e);
