@@ -414,7 +414,7 @@ static void nobody_comes_in_while_it_shrinks(void **state)
 	make_world(&w, 0);
 	v.e = make(&w, "a", 0);
 	assert_int_equal(pthread_create(&t, NULL, visit, &v), 0);
-	for (int i = 0; i < 2000; i++) {
+	for (int i = 0; i < 1000; i++) {
 		assert_int_equal(exports_resize(w.exports, "a", 2 * SIZE, 0, NULL), 0);
 		while ((r = exports_resize(w.exports, "a", SIZE, 0, NULL)) == -EBUSY)
 			;
