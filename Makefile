@@ -119,6 +119,8 @@ $(B)/tests/tools/%: $(B)/obj/tests/tools/%.o $(B)/lib.a
 $(B)/bench.a: $(call obj,$(BENCH_LIB)) ; $(archive)
 $(B)/bench/%: $(B)/obj/bench/%.o $(B)/bench.a $(B)/lib.a
 	$(call link,$(call pkglibs,$(PKGS_lib) liburing))
+$(B)/bench/migration/%: $(B)/obj/bench/migration/%.o $(B)/vmemdirect.a $(B)/lib.a
+	$(call link,$(call pkglibs,$(PKGS_vmemdirect)))
 # With clang's fuzzer (make fuzz) the driver is libFuzzer's; elsewhere it is replay.c.
 $(B)/tests/fuzz/%: $(B)/obj/tests/fuzz/%.o $(if $(filter fuzz,$(FLAVOUR)),,$(B)/obj/tests/fuzz/replay.o) \
 		$(B)/memserver.a $(B)/vmemdirect.a $(B)/client.a $(B)/lib.a
