@@ -30,14 +30,11 @@ static void ctl_sent(struct conn *c, struct conn_tx *tx)
 {
 }
 
-static void send_ctl(struct nvme_queue *q, uint32_t len)
+static void send_ctl(struct nvme_queue *q, struct conn_tx *tx, const void *pdu,
+		     uint32_t len)
 {
-	q->ctl_tx = (struct conn_tx){
-		.head = q->ctl,
-		.head_len = len,
-		.sent = ctl_sent,
-	};
-	conn_send(q->c, &q->ctl_tx);
+	*tx = (struct conn_tx){ .head = pdu, .head_len = len, .sent = ctl_sent };
+	conn_send(q->c, tx);
 }
 
 /* The peer broke the protocol with the PDU at `bad`: says so and ends. */
@@ -46,7 +43,7 @@ static int fatal(struct nvme_queue *q, const struct nvme_fault *fault,
 {
 	conn_warn(q->c, "protocol error while %s: %s (FES %d, FEI %#x)",
 		  state_names[q->state], fault->why, fault->fes, fault->fei);
-	send_ctl(q, nvme_pdu_put_term(q->ctl, fault, bad, len));
+	send_ctl(q, &q->term_tx, q->term, nvme_pdu_put_term(q->term, fault, bad, len));
 	q->state = NVME_QUEUE_END;
 	if (q->qid)
 		nvme_ctrl_vacate(q->ctrl, q->qid, q->c);
@@ -149,7 +146,8 @@ static ssize_t receive_icreq(struct nvme_queue *q, const uint8_t *data, size_t l
 				     : sizeof(struct nvme_icreq));
 	if (r == 0)
 		return 0;
-	send_ctl(q, nvme_pdu_put_icresp(q->ctl, &q->link, q->limits.h2c));
+	send_ctl(q, &q->ic_tx, q->icresp,
+		 nvme_pdu_put_icresp(q->icresp, &q->link, q->limits.h2c));
 	q->state = NVME_QUEUE_PDU;
 	return sizeof(struct nvme_icreq);
 }

@@ -60,9 +60,9 @@ struct nvme_queue {
 	struct nvme_req *held[NVME_MAX_AER]; /* oldest first */
 	unsigned int nr_held;
 
-	struct nvme_req connect; /* the request used before there are any */
-	struct conn_tx ctl_tx;   /* ICResp, C2HTermReq */
-	uint8_t ctl[NVME_TERM_MAX];
+	struct nvme_req connect;       /* the request used before there are any */
+	struct conn_tx ic_tx, term_tx; /* both may be queued, each once */
+	uint8_t icresp[sizeof(struct nvme_icresp)], term[NVME_TERM_MAX];
 };
 
 #endif

@@ -106,6 +106,15 @@ def capsule_before_icreq(s):
 
 
 @tap.test
+def icreq_and_nonsense_at_once(s):
+    """an ICReq with nonsense behind it in one segment is answered, then refused"""
+    with Queue(s.port, ic=False) as q:
+        q.send(q.icreq() + bytes(100))
+        assert q.recv().type == ICRESP
+        term_of(q, SEQUENCE)
+
+
+@tap.test
 def icreq_in_pieces(s):
     """an ICReq and a Connect that come byte by byte are understood"""
     with Queue(s.port, ic=False) as q:
