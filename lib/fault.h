@@ -21,6 +21,7 @@
 #ifndef LIB_FAULT_H
 #define LIB_FAULT_H
 
+#include <errno.h>
 #include <stdatomic.h>
 #include <stdint.h>
 
@@ -49,6 +50,15 @@ int fault_hit(struct fault_arm *arm);
 			atomic_load_explicit(&_at->arm, memory_order_relaxed);       \
 		__builtin_expect(_arm != (struct fault_arm *)0, 0) ? fault_hit(_arm) \
 								   : 0;              \
+	})
+
+/* In place of a call that reports by errno: true, and errno set, when it is to fail. */
+#define fault_errno(NAME)                   \
+	({                                  \
+		int _r = fault_point(NAME); \
+		if (_r < 0)                 \
+			errno = -_r;        \
+		_r < 0;                     \
 	})
 
 /*

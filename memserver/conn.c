@@ -147,8 +147,8 @@ static void stash(struct conn *c, const uint8_t *data, size_t len)
 	if (data != c->stash || len != c->stash_len)
 		memmove(c->stash, data, len);
 	/* A stash that was once large gives its pages back. */
-	if (!len && c->stash_len > CONN_STASH)
-		madvise(c->stash, RX_BUFFER, MADV_DONTNEED);
+	if (len <= CONN_STASH && c->stash_len > CONN_STASH)
+		madvise(c->stash + CONN_STASH, RX_BUFFER - CONN_STASH, MADV_DONTNEED);
 	c->stash_len = (uint32_t)len;
 }
 
@@ -191,7 +191,7 @@ static void take(struct conn *c, const uint8_t *data, size_t len)
 static void end_of_input(struct conn *c, ssize_t n)
 {
 	if (n < 0) {
-		if (errno != EAGAIN && errno != EINTR)
+		if (!conn_may_retry(errno))
 			conn_abort(c);
 		return;
 	}
@@ -218,9 +218,12 @@ static bool read_sink(struct conn *c)
 		{ c->worker->rx, RX_BUFFER },
 	};
 	struct msghdr m = { .msg_iov = v, .msg_iovlen = c->sink ? 2 : 1 };
-	ssize_t n = recvmsg(c->fd, &m, MSG_DONTWAIT);
 	size_t direct;
+	ssize_t n;
 
+	if (fault_point("conn.short_recv"))
+		m.msg_iovlen = v[0].iov_len = 1;
+	n = fault_errno("conn.recv") ? -1 : recvmsg(c->fd, &m, MSG_DONTWAIT);
 	if (n <= 0) {
 		end_of_input(c, n);
 		return false;
@@ -238,11 +241,16 @@ static bool read_sink(struct conn *c)
 static bool read_messages(struct conn *c)
 {
 	uint8_t *rx = c->worker->rx;
+	size_t room = RX_BUFFER - c->stash_len;
 	ssize_t n;
 
 	if (c->stash_len)
 		memcpy(rx, c->stash, c->stash_len);
-	n = recv(c->fd, rx + c->stash_len, RX_BUFFER - c->stash_len, MSG_DONTWAIT);
+	if (fault_point("conn.short_recv"))
+		room = 1;
+	n = fault_errno("conn.recv")
+		    ? -1
+		    : recv(c->fd, rx + c->stash_len, room, MSG_DONTWAIT);
 	if (n <= 0) {
 		end_of_input(c, n);
 		return false;

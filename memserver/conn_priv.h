@@ -7,6 +7,7 @@
 #define MEMSERVER_CONN_PRIV_H
 
 #include <pthread.h>
+#include <errno.h>
 #include <sys/uio.h>
 
 #include "lib/list.h"
@@ -92,6 +93,15 @@ int conn_new(struct engine *g, const struct front *front, int fd, const char *pe
 
 /* On the worker: it is ours now. */
 void conn_start(struct conn *c);
+
+/*
+ * After this errno of a send or receive it is tried again when epoll says so. A host
+ * that is short of memory for a moment is no reason to take a guest's swap away.
+ */
+static inline bool conn_may_retry(int error)
+{
+	return error == EAGAIN || error == EINTR || error == ENOMEM || error == ENOBUFS;
+}
 
 /* On the worker: reads and handles once. True when there was something. */
 bool conn_input(struct conn *c);

@@ -11,6 +11,7 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
+#include "lib/fault.h"
 #include "memserver/conn_priv.h"
 
 /* Epoll must not report input that nobody may take: it would, again and again. */
@@ -200,11 +201,13 @@ static bool send_once(struct conn *c)
 		if (!add_answer(&g, tx))
 			break;
 	m.msg_iovlen = (size_t)g.nr;
-	n = sendmsg(c->fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL);
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
-		return false;
+	if (fault_point("conn.short_send"))
+		m.msg_iovlen = m.msg_iov->iov_len = 1;
+	n = fault_errno("conn.send") ? -1
+				     : sendmsg(c->fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL);
 	if (n < 0) {
-		conn_abort(c);
+		if (!conn_may_retry(errno))
+			conn_abort(c);
 		return false;
 	}
 	complete(c, (uint64_t)n);

@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "lib/fault.h"
 #include "lib/log.h"
 #include "memserver/export_struct.h"
 #include "memserver/pool.h"
@@ -58,7 +59,8 @@ static int punch(struct export *e, uint64_t first, uint64_t end)
 {
 	uint64_t len = (end - first) << e->unit_shift;
 
-	if (fallocate(e->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+	if (fault_errno("export.punch") ||
+	    fallocate(e->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
 		      (off_t)(first << e->unit_shift), (off_t)len) < 0) {
 		int r = -errno;
 
@@ -171,28 +173,48 @@ static int charge(struct export *e, uint64_t bytes)
  * Charged pages are made present by one call that fails instead of raising SIGBUS
  * (MADV_POPULATE_WRITE, Linux 5.14), for the case that somebody else fills our tmpfs.
  */
+static int make_present(struct export *e, uint64_t first, uint64_t end)
+{
+	int r = madvise(e->map + (first << e->unit_shift),
+			(end - first) << e->unit_shift, MADV_POPULATE_WRITE);
+
+	return r < 0 || fault_point("export.populate") ? -ENOSPC : 0;
+}
+
+/* Units [u, end) of one stripe stay charged, and are punched when that can be done. */
+static void leave_pending(struct export *e, uint64_t u, uint64_t end)
+{
+	struct stripe *s = &e->stripes[u >> (STRIPE_SHIFT - e->unit_shift)];
+
+	for (uint64_t i = u; i < end; i++)
+		bit_set(e->pending, i);
+	atomic_fetch_add(&s->pending, (uint32_t)(end - u));
+}
+
 static int populate(struct export *e, uint64_t first, uint64_t end)
 {
-	uint64_t bytes = (end - first) << e->unit_shift;
-	int r = charge(e, bytes);
+	int r = charge(e, (end - first) << e->unit_shift);
 
 	if (r < 0)
 		return r;
-	if (!madvise(e->map + (first << e->unit_shift), bytes, MADV_POPULATE_WRITE))
-		return 0;
+	r = make_present(e, first, end);
 	/* Some of the range may have been allocated: return it with its charge. */
-	if (punch(e, first, end) < 0)
-		return -EIO;
-	return -ENOSPC;
+	if (r < 0 && punch(e, first, end) < 0)
+		leave_pending(e, first, end);
+	return r;
 }
 
-/* A unit trimmed under somebody's grip is still there, charged; who had the grip may
- * have stored something since. */
-static void revive(struct export *e, uint64_t u)
+/* A unit that waits for its punch is charged and may hold what a late writer stored. */
+static int revive(struct export *e, uint64_t u)
 {
+	int r = make_present(e, u, u + 1);
+
+	if (r < 0)
+		return r;
 	memset(e->map + (u << e->unit_shift), 0, unit_bytes(e));
 	bit_clear(e->pending, u);
 	atomic_fetch_sub(&e->stripes[u >> (STRIPE_SHIFT - e->unit_shift)].pending, 1);
+	return 0;
 }
 
 /* Makes units [u, end) of one stripe present; stripe locked. */
@@ -201,17 +223,17 @@ static int fill_stripe(struct export *e, uint64_t u, uint64_t end)
 	while (u < end) {
 		bool there = bit_get(e->present, u), waiting = bit_get(e->pending, u);
 		uint64_t run = bit_run_end(e->present, u, end, there);
-		int r;
+		int r = 0;
 
 		if (!there && waiting) {
 			run = u + 1;
-			revive(e, u);
+			r = revive(e, u);
 		} else if (!there) {
 			run = bit_run_end(e->pending, u, run, false);
 			r = populate(e, u, run);
-			if (r < 0)
-				return r;
 		}
+		if (r < 0)
+			return r;
 		if (!there)
 			for (uint64_t i = u; i < run; i++)
 				bit_set(e->present, i);
@@ -250,12 +272,10 @@ int export_prepare(struct export *e, uint64_t offset, uint64_t len, uint8_t **re
  * is cleared all the same: a memserver killed before the punch is followed by one that
  * takes what the file holds for the bytes, and zeros were promised.
  */
-static void leave_pending(struct export *e, struct stripe *s, uint64_t u, uint64_t end)
+static void leave_cleared(struct export *e, uint64_t u, uint64_t end)
 {
 	memset(e->map + (u << e->unit_shift), 0, (end - u) << e->unit_shift);
-	for (uint64_t i = u; i < end; i++)
-		bit_set(e->pending, i);
-	atomic_fetch_add(&s->pending, (uint32_t)(end - u));
+	leave_pending(e, u, end);
 }
 
 /* Units [u, end) of one stripe become holes; stripe locked. */
@@ -270,7 +290,7 @@ static void trim_stripe(struct export *e, uint64_t stripe, uint64_t u, uint64_t 
 		for (uint64_t i = u; there && i < run; i++)
 			bit_clear(e->present, i);
 		if (there && (atomic_load(&s->grips) || punch(e, u, run) < 0))
-			leave_pending(e, s, u, run);
+			leave_cleared(e, u, run);
 		u = run;
 	}
 	/* A releaser may have passed between our look at the count and the mark. */

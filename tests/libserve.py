@@ -15,10 +15,12 @@ removed at the end. A sanitizer's report in the server's log fails the test.
 import atexit
 import contextlib
 import os
+import random
 import re
 import select
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -215,6 +217,15 @@ def wait(condition, seconds=LONG):
             return False
         time.sleep(0.01)
     return True
+
+
+def free_port():
+    """A port nobody listens on, below those the kernel gives out itself."""
+    while True:
+        port = random.randint(10240, 32000)
+        with socket.socket() as s, contextlib.suppress(OSError):
+            s.bind(('127.0.0.1', port))
+            return port
 
 
 def readable(sock, seconds=LONG):

@@ -457,6 +457,9 @@ def behaviour(guard, port):
         c.close()
         trimmed(server, port)
 
+    with case('what was held of many slow readers is given back when they have read'):
+        held_and_released(guard, port)
+
     with case('a greedy reader does not starve the others of its worker'):
         greedy(guard, port)
 
@@ -500,6 +503,27 @@ def never_reads(where, count=2000):
     c.go()
     c.send(*[c.request_bytes(READ, n % 64 * MIB, MIB, cookie=n) for n in range(count)])
     return c
+
+
+def held_and_released(guard, port):
+    """60 that ask for more than the sockets hold: the rest waits in 256 KiB of memory each."""
+    before, wanted = guard.server.rss(), 9500
+    clients = [Nbd(port, rcvbuf=4096) for _ in range(60)]
+    for c in clients:
+        c.go()
+        c.s.settimeout(None)
+        threading.Thread(target=c.send, daemon=True,
+                         args=[c.request_bytes(READ, 0, 512, cookie=n) for n in range(wanted)]).start()
+    for c in clients:
+        buffer = bytearray(MIB)
+        left = wanted * (16 + 512)
+        while left:
+            left -= c.s.recv_into(buffer, min(left, MIB))
+    grown = guard.server.rss() - before
+    guard.tap.say(f'{grown >> 10} KiB for 60 that are still connected')
+    assert grown < 5 * MIB, grown
+    for c in clients:
+        c.close()
 
 
 def trimmed(server, port):
