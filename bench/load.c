@@ -151,6 +151,9 @@ static int whole_span(struct load *l, enum io_op op)
 
 struct result {
 	double seconds, cpu_seconds;
+	/* What others took of the burst: time this thread waited for its CPU, time the
+	 * server's CPU was busy with something else. Fractions; see --server-cpu. */
+	double client_waited, server_cpu_lost;
 	uint64_t ios;
 };
 
@@ -158,7 +161,7 @@ static int burst(struct load *l, struct result *ret)
 {
 	const struct config *c = &l->cfg;
 	struct cputime server = { 0 };
-	uint64_t start, cpu;
+	uint64_t start, end, cpu, busy, waited;
 	int r = 0;
 
 	if (c->warmup > 0)
@@ -172,11 +175,17 @@ static int burst(struct load *l, struct result *ret)
 		return r;
 	lat_reset(&l->lat);
 	l->now_ns = 0;
+	busy = cputime_busy(c->server_cpu);
+	waited = cputime_waited();
 	cpu = cputime_read(&server);
 	start = conn_now_ns();
 	r = phase(l, in_seconds(c->seconds), c->count ? c->count : UINT64_MAX);
-	ret->seconds = (double)(conn_now_ns() - start) / 1e9;
+	end = conn_now_ns();
+	ret->seconds = (double)(end - start) / 1e9;
 	ret->cpu_seconds = (double)(cputime_read(&server) - cpu) / 1e9;
+	ret->client_waited = (double)(cputime_waited() - waited) / 1e9 / ret->seconds;
+	busy = cputime_busy(c->server_cpu) - busy;
+	ret->server_cpu_lost = ((double)busy / 1e9 - ret->cpu_seconds) / ret->seconds;
 	ret->ios = l->done;
 	return r < 0 ? r : drain(l);
 }
@@ -203,6 +212,9 @@ static void print(const struct load *l, const struct result *res)
 		printf(", \"server_cpu_s\": %.4f, \"kio_per_cpu_s\": %.2f",
 		       res->cpu_seconds,
 		       res->cpu_seconds > 0 ? ios / res->cpu_seconds / 1e3 : 0.0);
+	printf(", \"client_waited\": %.3f", res->client_waited);
+	if (l->cfg.server && l->cfg.server_cpu >= 0)
+		printf(", \"server_cpu_lost\": %.3f", res->server_cpu_lost);
 	if (l->cfg.verify)
 		printf(", \"cells_verified\": %" PRIu64 ", \"errors\": %" PRIu64,
 		       l->work.cells_verified, l->work.errors);
@@ -332,6 +344,7 @@ int main(int argc, char **argv)
 		.cfg = { .op = "randread",
 			 .nr_conns = 1,
 			 .cpu = -1,
+			 .server_cpu = -1,
 			 .write_percent = 50 },
 		.target = { .depth = 1, .block_bytes = 4096, .admin_fd = -1 },
 	};

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 static pid_t parent_of(pid_t pid)
 {
@@ -81,4 +82,35 @@ uint64_t cputime_read(const struct cputime *c)
 		    !clock_gettime(clock, &ts))
 			sum += (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 	return sum;
+}
+
+uint64_t cputime_busy(int cpu)
+{
+	unsigned long long user, nice, system, idle, wait, irq, softirq, steal;
+	uint64_t ticks = 0;
+	char line[512];
+	FILE *f = fopen("/proc/stat", "re");
+	int n;
+
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "cpu%d %llu %llu %llu %llu %llu %llu %llu %llu", &n,
+			   &user, &nice, &system, &idle, &wait, &irq, &softirq,
+			   &steal) == 9 &&
+		    n == cpu)
+			ticks = user + nice + system + irq + softirq + steal;
+	if (f)
+		fclose(f);
+	return ticks * (1000000000u / (uint64_t)sysconf(_SC_CLK_TCK));
+}
+
+uint64_t cputime_waited(void)
+{
+	unsigned long long ran, waited = 0;
+	FILE *f = fopen("/proc/thread-self/schedstat", "re");
+
+	if (f && fscanf(f, "%llu %llu", &ran, &waited) != 2)
+		waited = 0;
+	if (f)
+		fclose(f);
+	return waited;
 }

@@ -28,4 +28,11 @@ int cputime_find(pid_t pid, struct cputime *ret);
  */
 uint64_t cputime_read(const struct cputime *c);
 
+/* How long CPU `cpu` has been busy with anything, in ns since some moment; known to
+ * a tick (10 ms). 0 when /proc does not say. */
+uint64_t cputime_busy(int cpu);
+
+/* How long the calling thread has waited for a CPU others were using, in ns. */
+uint64_t cputime_waited(void);
+
 #endif

@@ -55,6 +55,7 @@ static const char usage[] =
 	"  --prefill          write the span first  --verify      every 4 KiB written\n"
 	"  --verify-all       read the whole span at the end too\n"
 	"  --server-cpu-pid N a server's process: CPU time of it and its children\n"
+	"  --server-cpu N     where it runs: prints what others took of that CPU\n"
 	"  --wait S           try to connect for S seconds\n"
 	"  --first            one read only; prints when it was done\n"
 	"  --idle S           one read, then nothing for S seconds: what does the "
@@ -72,8 +73,9 @@ static const struct option options[] = {
 	{ "cpu", 1, NULL, 'C' },        { "spin", 0, NULL, 'P' },
 	{ "prefill", 0, NULL, 'f' },    { "verify", 0, NULL, 'v' },
 	{ "verify-all", 0, NULL, 'V' }, { "server-cpu-pid", 1, NULL, 'k' },
-	{ "wait", 1, NULL, 'W' },       { "first", 0, NULL, '1' },
-	{ "seed", 1, NULL, 'r' },       { "idle", 1, NULL, 'i' },
+	{ "server-cpu", 1, NULL, 'K' }, { "wait", 1, NULL, 'W' },
+	{ "first", 0, NULL, '1' },      { "seed", 1, NULL, 'r' },
+	{ "idle", 1, NULL, 'i' },
 
 	{ "help", 0, NULL, 'h' },       { 0 },
 };
@@ -172,6 +174,10 @@ static int flag(struct load *l, int f, const char *value)
 	case 'C':
 		r = parse_number(value, 0, CPU_SETSIZE - 1, &n);
 		c->cpu = (int)n;
+		return r;
+	case 'K':
+		r = parse_number(value, 0, CPU_SETSIZE - 1, &n);
+		c->server_cpu = (int)n;
 		return r;
 	case 'k':
 		r = parse_number(value, 1, INT32_MAX, &n);

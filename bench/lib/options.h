@@ -20,7 +20,7 @@ struct config {
 	uint64_t span_bytes, count, seed;
 	double seconds, warmup, wait;
 	uint32_t nr_conns, write_percent;
-	int cpu;
+	int cpu, server_cpu;
 	pid_t server;
 	double idle;
 	bool spin, verify, prefill, verify_all, first;

@@ -33,6 +33,11 @@ BURSTS = (
 )
 
 
+# Of a CPU, taken by somebody else during a burst: such a burst is done again. A tick is
+# 2.5 % of a burst of 0.4 s.
+DISTURBED = 0.08
+
+
 class Failed(Exception):
     """A burst that gave no figure, with the client's words."""
 
@@ -40,8 +45,10 @@ class Failed(Exception):
 class Bench:
     """What all measurements share: CPUs, folders, the load client."""
 
-    def __init__(self, build, tmpfs, server_cpu, client_cpu, lock=None, span=512 * MIB):
-        self.build, self.tmpfs, self.lock, self.span = build, tmpfs, lock, span
+    def __init__(self, build, tmpfs, server_cpu, client_cpu, lock=None, span=512 * MIB,
+                 repeats=4):
+        self.repeats, self.build, self.tmpfs = repeats, build, tmpfs
+        self.lock, self.span = lock, span
         self.server_cpu, self.client_cpu = server_cpu, client_cpu
 
     @contextlib.contextmanager
@@ -103,14 +110,24 @@ def start_all(bench, kinds, failures):
 
 
 def burst(bench, door, words, seconds):
-    server = door.server
+    """One burst, again (up to REPEATS times) while others took more than DISTURBED of
+    one of its CPUs; the least disturbed counts."""
+    server, best = door.server, None
     server.pause(False)
     try:
-        return bench.load(door, *words.split(), "--seconds", str(seconds), "--warmup",
-                          "0.05", "--span", str(bench.span), "--wait", "5",
-                          "--server-cpu-pid", str(server.pid))
+        for _ in range(1 + bench.repeats):
+            r = bench.load(door, *words.split(), "--seconds", str(seconds), "--warmup",
+                           "0.05", "--span", str(bench.span), "--wait", "5",
+                           "--server-cpu-pid", str(server.pid), "--server-cpu",
+                           str(bench.server_cpu))
+            r["disturbed"] = max(r["client_waited"], r["server_cpu_lost"])
+            if not best or r["disturbed"] < best["disturbed"]:
+                best = r
+            if best["disturbed"] <= DISTURBED:
+                break
     finally:
         server.pause(True)
+    return best
 
 
 def bursts(bench, servers, rounds, seconds, only, failures):
@@ -128,7 +145,7 @@ def bursts(bench, servers, rounds, seconds, only, failures):
                     try:
                         r = burst(bench, door, words, seconds)
                     except Failed as e:
-                        failures[f"{door.name} {key}"] = str(e)
+                        failures.setdefault(f"{door.name}: {e}", []).append(key)
                         continue
                     got[door.name].setdefault(key, []).append(r)
     return got

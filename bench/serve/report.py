@@ -77,6 +77,14 @@ def burst_table(results):
     return text_table(rows)
 
 
+def disturbed(results, bound):
+    """How far the machine was ours."""
+    got = [r["disturbed"] for keys in results.values() for rs in keys.values() for r in rs]
+    bad = sum(d > bound for d in got)
+    return (f"{bad} of {len(got)} bursts lost more than {bound:.0%} of a CPU to other "
+            "programs, even when repeated")
+
+
 def mib(v):
     return f"{v / (1 << 20):.1f}"
 
