@@ -53,7 +53,7 @@ struct config {
 	struct touch touch[MAX_TOUCHES];
 	unsigned int nr_touches;
 	struct touch single; /* --block, --pattern, --op */
-	bool verify_all, events;
+	bool verify_all, events, step;
 };
 
 struct swap_count {
@@ -260,10 +260,13 @@ static int hog_run(struct hog *h, const struct config *c)
 	const struct touch filling = { .block_bytes = h->cell_bytes, .write = true };
 	struct phase fill, check = { 0 }, touched[MAX_TOUCHES];
 	struct swap_count before;
+	int key;
 
 	phase_run(h, &filling, 0, 1, &fill);
 	h->cursor_bytes = 0;
 	event(c, "filled");
+	while (c->step && (key = getchar()) != '\n' && key != EOF)
+		;
 	for (unsigned int i = 0; i < c->nr_touches; i++)
 		phase_run(h, &c->touch[i], c->seconds, c->passes, &touched[i]);
 	event(c, "touched");
@@ -298,13 +301,14 @@ static const char usage[] =
 	"usage: hog --data SIZE [--block SIZE] [--pattern seq|rand] [--op read|write]\n"
 	"           [--touch PATTERN:OP:BLOCK]... [--seconds S] [--passes N] [--seed "
 	"N]\n"
-	"           [--verify-all] [--events]\n"
+	"           [--verify-all] [--events] [--step]\n"
 	"Fills SIZE bytes of memory, then touches them block by block for at most\n"
 	"S seconds and N passes (1 pass when neither is given); every byte read is\n"
 	"verified. Each --touch (rand:read:64K) is such a phase of its own, one after "
 	"the\n"
 	"other. --verify-all reads everything once more at the end. --events prints\n"
-	"a line {\"event\": \"filled\"}, then \"touched\", as soon as it is so.\n"
+	"a line {\"event\": \"filled\"}, then \"touched\", as soon as it is so;\n"
+	"--step waits for a line of input after the first.\n"
 	"Exit status: 0 all right, 1 a wrong byte, 2 usage, 3 no memory.\n";
 
 static int refuse(const char *flag, const char *value, const char *allowed)
@@ -394,6 +398,9 @@ static int config_flag(struct config *c, int flag, const char *value)
 	case 'v':
 		c->verify_all = true;
 		return 0;
+	case 'S':
+		c->step = true;
+		return 0;
 	case 'e':
 		c->events = true;
 		return 0;
@@ -414,6 +421,7 @@ static int config_parse(struct config *c, int argc, char **argv)
 		{ "seed", required_argument, NULL, 'r' },
 		{ "verify-all", no_argument, NULL, 'v' },
 		{ "events", no_argument, NULL, 'e' },
+		{ "step", no_argument, NULL, 'S' },
 		{ "help", no_argument, NULL, 'h' },
 		{ 0 },
 	};
