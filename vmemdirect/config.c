@@ -32,6 +32,7 @@ static const char attach_help[] =
 	"  --tier null       no --ssd: keep them in this process's memory (for tests)\n"
 	"  --name NAME       of the VM here; default: QEMU's -name, or the process's\n"
 	"  --policy POLICY   what leaves first: s3fifo (default) or fifo\n"
+	"  --prefetch PAGES  read at most so many ahead (default 256; 0: never)\n"
 	"  --spin USEC       stay awake so long after a fault (default 50; 0: sleep)\n"
 	"  --force           attach though disks opened with O_DIRECT may lose reads\n"
 	"  --resume NAME     go on where a vmemdirect that was killed has stopped\n"
@@ -49,6 +50,7 @@ enum {
 	OPT_TIER,
 	OPT_NAME,
 	OPT_POLICY,
+	OPT_PREFETCH,
 	OPT_SPIN,
 	OPT_FORCE,
 	OPT_RESUME,
@@ -66,6 +68,7 @@ static const struct option options[] = {
 	{ "tier", required_argument, NULL, OPT_TIER },
 	{ "name", required_argument, NULL, OPT_NAME },
 	{ "policy", required_argument, NULL, OPT_POLICY },
+	{ "prefetch", required_argument, NULL, OPT_PREFETCH },
 	{ "spin", required_argument, NULL, OPT_SPIN },
 	{ "force", no_argument, NULL, OPT_FORCE },
 	{ "resume", required_argument, NULL, OPT_RESUME },
@@ -165,6 +168,10 @@ static int take_option(int opt, const char *value, struct config *c)
 		return policy_parse(value, &c->policy) < 0
 			       ? bad("policy", value, "s3fifo or fifo")
 			       : 0;
+	case OPT_PREFETCH:
+		r = take_number("prefetch", value, 4096, &n);
+		c->prefetch_pages = (uint32_t)n;
+		return r;
 	case OPT_SPIN:
 		r = take_number("spin", value, 1000000, &n);
 		c->spin_us = (uint32_t)n;
@@ -207,7 +214,7 @@ static int check(const struct config *c)
 
 int config_parse_attach(int argc, char **argv, struct config *ret)
 {
-	struct config c = { .preallocate = true, .spin_us = 50 };
+	struct config c = { .preallocate = true, .spin_us = 50, .prefetch_pages = 256 };
 	int opt, r = 0;
 
 	strcpy(c.state_dir, CONFIG_STATE_DIR);

@@ -24,7 +24,7 @@ struct config {
 	char ssd[CONFIG_PATH_MAX];
 	bool null_tier;
 	bool preallocate, force, resume;
-	uint32_t spin_us;
+	uint32_t spin_us, prefetch_pages;
 	enum policy_kind policy;
 	char state_dir[CONFIG_PATH_MAX]; /* journals and sockets of all VMs */
 };

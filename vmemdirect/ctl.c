@@ -64,6 +64,29 @@ static json_object *evictions(const struct pager_stats *s)
 	return o;
 }
 
+static json_object *prefetch(const struct pager_stats *s)
+{
+	json_object *o = json_object_new_object();
+
+	put(o, "pages", s->prefetched);
+	put(o, "sampled_hits", s->probe_hits);
+	put(o, "sampled_misses", s->probe_misses);
+	return o;
+}
+
+static json_object *sampling(const struct pager_stats *s)
+{
+	json_object *o = json_object_new_object();
+	uint64_t pages = s->sampled_touched + s->sampled_untouched;
+
+	put(o, "touched", s->sampled_touched);
+	put(o, "untouched", s->sampled_untouched);
+	put(o, "ns_per_page", pages ? s->sampled_ns / pages : 0);
+	put(o, "came_back", s->ghost_hits);
+	put(o, "hot_bytes", s->hot_pages << GUEST_PAGE_SHIFT);
+	return o;
+}
+
 static json_object *tier_status(const struct vm *v)
 {
 	json_object *o = json_object_new_object();
@@ -109,6 +132,8 @@ json_object *ctl_status(const struct vm *v)
 	put(o, "resident_bytes", s.resident << GUEST_PAGE_SHIFT);
 	put_text(o, "policy", policy_name(v->cfg.policy));
 	json_object_object_add(o, "faults", faults(&s));
+	json_object_object_add(o, "prefetch", prefetch(&s));
+	json_object_object_add(o, "sampling", sampling(&s));
 	json_object_object_add(o, "evictions", evictions(&s));
 	json_object_object_add(o, "tier", tier_status(v));
 	json_object_object_add(o, "trouble", trouble(v, &s));

@@ -192,7 +192,8 @@ static void print_status(json_object *s)
 {
 	json_object *f = member(s, "faults"), *l = member(f, "latency"),
 		    *e = member(s, "evictions"), *t = member(s, "tier"),
-		    *x = member(s, "trouble");
+		    *x = member(s, "trouble"), *p = member(s, "prefetch"),
+		    *h = member(s, "sampling");
 	char a[SIZE_FORMAT_MAX], b[SIZE_FORMAT_MAX], c[SIZE_FORMAT_MAX];
 
 	printf("%s: %s, process %" PRIu64 "\n", text(s, "name"), text(s, "state"),
@@ -206,6 +207,14 @@ static void print_status(json_object *s)
 	       number(f, "waited_for_room"));
 	printf("  latency us  %.1f p50, %.1f p90, %.1f p99, %.1f max\n",
 	       us(l, "p50_ns"), us(l, "p90_ns"), us(l, "p99_ns"), us(l, "max_ns"));
+	printf("  prefetch    %" PRIu64 " pages; of a sample %" PRIu64
+	       " were used, %" PRIu64 " not\n",
+	       number(p, "pages"), number(p, "sampled_hits"),
+	       number(p, "sampled_misses"));
+	printf("  sampling    %" PRIu64 " pages were touched again, %" PRIu64
+	       " not; %s hot; %.2f us a page\n",
+	       number(h, "touched"), number(h, "untouched"), size_of(h, "hot_bytes", a),
+	       us(h, "ns_per_page"));
 	printf("  evictions   %" PRIu64 " written, %" PRIu64 " clean, %" PRIu64
 	       " zero; %" PRIu64 " cancelled, %" PRIu64 " failed\n",
 	       number(e, "written"), number(e, "clean"), number(e, "zero"),

@@ -215,6 +215,7 @@ static int start_pager(struct vm *v)
 	const struct pager_cfg cfg = {
 		.limit_pages = v->cfg.ram_bytes >> GUEST_PAGE_SHIFT,
 		.spin_us = v->cfg.spin_us,
+		.prefetch_pages = v->cfg.prefetch_pages,
 		.policy = v->cfg.policy,
 	};
 	int r = pager_new(&cfg, &v->guest, &v->table, v->tier, &v->pager);

@@ -285,9 +285,7 @@ static void gone(struct evictor *e, struct victim *v)
 
 	policy_gone(&e->policy, v->pfn);
 	page_move(page_of(e, v), PAGE_PUNCHING, PAGE_ABSENT, 0,
-		  PAGE_WANTED | PAGE_UNMAPPED | PAGE_PREFETCHED, &was);
-	if (was & PAGE_PREFETCHED)
-		count(&e->p->prefetch_wasted, 1);
+		  PAGE_WANTED | PAGE_UNMAPPED | PAGE_PREFETCHED | PAGE_PROBE, &was);
 	if (was & PAGE_WANTED)
 		uffd_wake(e->p->g->uffd, guest_hva(b, v->pfn), GUEST_PAGE_SIZE);
 	if (v->end == VICTIM_ZERO)
@@ -392,6 +390,28 @@ static void take_newcomers(struct evictor *e)
 			policy_add(&e->policy, (uint32_t)i);
 }
 
+/* What the policy and its probes have seen, for the prefetcher and for people. */
+static void report(struct evictor *e)
+{
+	struct policy *y = &e->policy;
+	uint64_t ns, pages;
+
+	count(&e->p->probe_hits_all, y->probe_hits);
+	count(&e->p->probe_misses_all, y->probe_misses);
+	if (y->probe_hits)
+		atomic_fetch_add(&e->p->probe_hits, y->probe_hits);
+	if (y->probe_misses)
+		atomic_fetch_add(&e->p->probe_misses, y->probe_misses);
+	y->probe_hits = y->probe_misses = 0;
+	sampler_cost(e->sampler, &ns, &pages);
+	atomic_store_explicit(&e->p->sampled_ns, ns, memory_order_relaxed);
+	atomic_store_explicit(&e->p->sampled_touched, y->touched, memory_order_relaxed);
+	atomic_store_explicit(&e->p->sampled_untouched, y->untouched,
+			      memory_order_relaxed);
+	atomic_store_explicit(&e->p->ghost_hits, y->ghost_hits, memory_order_relaxed);
+	atomic_store_explicit(&e->p->hot_pages, y->main.len, memory_order_relaxed);
+}
+
 /* How many pages have to leave until there is as much room as `mark`. */
 static uint64_t missing_room(struct evictor *e, uint64_t (*mark_of)(uint64_t limit))
 {
@@ -432,6 +452,7 @@ static void *evictor_main(void *arg)
 		take_newcomers(e);
 		if (!evict(e, missing < BATCH ? (unsigned int)missing : BATCH))
 			rest(e, e->failing ? FAILED_REST_MS : 5);
+		report(e);
 	}
 	return NULL;
 }

@@ -19,6 +19,7 @@
 
 #include "lib/log.h"
 #include "vmemdirect/pager/fill.h"
+#include "vmemdirect/pager/prefetch.h"
 #include "vmemdirect/pager/priv.h"
 #include "vmemdirect/uffd.h"
 
@@ -38,6 +39,7 @@ struct fault_thread {
 	struct pager *p;
 	pthread_t thread;
 	struct fills *fills; /* owned */
+	struct prefetch prefetch;
 	uint64_t spin_ns;
 	unsigned int nr_waiters;
 	uint64_t back_pfn; /* where bringing back has got to */
@@ -91,12 +93,73 @@ static void fill_failed(void *arg, uint64_t pfn, int error)
 	defer(f, pfn, pager_now_ns(), error == -EIO ? LOST_RETRY_MS : MEMORY_RETRY_MS);
 }
 
+/* ---- reading ahead ---- */
+
+static bool is_out(const struct page *pg)
+{
+	uint32_t w = page_word(pg);
+
+	return page_state(w) == PAGE_ABSENT && (w & PAGE_STORED) && !(w & PAGE_ZERO);
+}
+
+static bool worth_reading(const struct page *pg)
+{
+	return is_out(pg) && !(page_word(pg) & PAGE_LOST);
+}
+
+/* Starts reading pages [pfn, pfn + nr), all out and in one block. False: no room, no
+ * buffer. Prefetched pages never take the last room: it is for faults. */
+static bool fetch(struct fault_thread *f, uint64_t pfn, uint32_t nr, uint32_t set)
+{
+	struct page *page = f->p->t->page;
+	uint64_t spare = pager_low_water(atomic_load(&f->p->limit)) / 2;
+
+	if (!pager_reserve(f->p, nr, set ? spare : 0))
+		return false;
+	for (uint32_t i = 0; i < nr; i++)
+		page_move(&page[pfn + i], PAGE_ABSENT, PAGE_FILLING, 0, 0, NULL);
+	if (!fill_run(f->fills, pfn, nr, set)) {
+		if (set)
+			count(&f->p->prefetched, nr);
+		return true;
+	}
+	for (uint32_t i = 0; i < nr; i++)
+		page_move(&page[pfn + i], PAGE_FILLING, PAGE_ABSENT, 0, 0, NULL);
+	pager_release(f->p, nr);
+	return false;
+}
+
+static void fetch_plan(struct fault_thread *f, const struct prefetch_plan *plan)
+{
+	uint32_t set = PAGE_PREFETCHED | (plan->probe ? PAGE_PROBE : 0), i = 0, n;
+	const struct page *page = f->p->t->page;
+
+	while (i < plan->nr) {
+		uint64_t pfn = plan->pfn + (uint64_t)(plan->stride * (int64_t)i), end;
+
+		if (!worth_reading(&page[pfn])) {
+			i++;
+			continue;
+		}
+		end = guest_block_end(guest_block_of(f->p->g, pfn));
+		for (n = 1; plan->stride == 1 && n < FILL_RUN_PAGES &&
+			    i + n < plan->nr && pfn + n < end &&
+			    worth_reading(&page[pfn + n]);)
+			n++;
+		if (!fetch(f, pfn, n, set))
+			break;
+		i += n;
+	}
+	fills_kick(f->fills);
+}
+
 /* ---- one fault ---- */
 
 /* False: there was no room or no buffer; nothing has changed. */
 static bool fault_absent(struct fault_thread *f, uint64_t pfn, uint64_t asked_ns)
 {
 	struct page *pg = &f->p->t->page[pfn];
+	struct prefetch_plan plan;
 	uint32_t was;
 
 	if (!pager_reserve(f->p, 1, 0))
@@ -115,6 +178,8 @@ static bool fault_absent(struct fault_thread *f, uint64_t pfn, uint64_t asked_ns
 		return false;
 	}
 	fills_kick(f->fills); /* first and alone */
+	if (prefetch_on_fault(&f->prefetch, pfn, &plan))
+		fetch_plan(f, &plan);
 	return true;
 }
 
@@ -147,6 +212,7 @@ static bool fault_page(struct fault_thread *f, uint64_t pfn, bool write_protecte
 		       uint64_t asked_ns)
 {
 	struct page *pg = &f->p->t->page[pfn];
+	struct prefetch_plan plan;
 
 	for (;;) {
 		enum page_state s = page_state(page_word(pg));
@@ -156,6 +222,8 @@ static bool fault_page(struct fault_thread *f, uint64_t pfn, bool write_protecte
 			return fault_absent(f, pfn, asked_ns);
 		case PAGE_FILLING: /* whoever owns it wakes all when he is done */
 			count(&f->p->faults_inflight, 1);
+			if (prefetch_on_inflight(&f->prefetch, pfn, &plan))
+				fetch_plan(f, &plan);
 			return true;
 		case PAGE_PUNCHING:
 			if (page_flags_if(pg, PAGE_PUNCHING, PAGE_WANTED, 0)) {
@@ -224,40 +292,25 @@ static unsigned int retry_waiters(struct fault_thread *f)
 
 /* ---- bringing everything back ---- */
 
-static bool is_stored_absent(const struct page *pg)
-{
-	uint32_t w = page_word(pg);
-
-	return page_state(w) == PAGE_ABSENT && (w & PAGE_STORED) && !(w & PAGE_ZERO);
-}
-
 /* Takes the next run of pages that are out, at most FILL_RUN_PAGES in one block. */
 static bool bring_back_run(struct fault_thread *f)
 {
 	struct page *page = f->p->t->page;
-	uint64_t pfn = f->back_pfn, end = f->p->t->nr_pages, block_end;
-	uint32_t nr = 0;
+	uint64_t pfn = f->back_pfn, end = f->p->t->nr_pages;
+	uint32_t nr = 1;
 
-	while (pfn < end && !is_stored_absent(&page[pfn]))
+	while (pfn < end && !is_out(&page[pfn]))
 		pfn++;
 	f->back_pfn = pfn;
 	if (pfn == end)
 		return false;
-	block_end = guest_block_end(guest_block_of(f->p->g, pfn));
-	while (nr < FILL_RUN_PAGES && pfn + nr < block_end &&
-	       is_stored_absent(&page[pfn + nr]) && pager_reserve(f->p, 1, 0)) {
-		page_move(&page[pfn + nr], PAGE_ABSENT, PAGE_FILLING, 0, 0, NULL);
+	end = guest_block_end(guest_block_of(f->p->g, pfn));
+	while (nr < FILL_RUN_PAGES && pfn + nr < end && is_out(&page[pfn + nr]))
 		nr++;
-	}
-	if (nr && fill_run(f->fills, pfn, nr) < 0) {
-		for (uint32_t i = 0; i < nr; i++)
-			page_move(&page[pfn + i], PAGE_FILLING, PAGE_ABSENT, 0, 0,
-				  NULL);
-		pager_release(f->p, nr);
+	if (!fetch(f, pfn, nr, 0))
 		return false;
-	}
 	f->back_pfn = pfn + nr;
-	return nr > 0;
+	return true;
 }
 
 /* The end of a pass: what was being evicted when it began, or could not be read, needs
@@ -332,6 +385,12 @@ static bool step(struct fault_thread *f)
 	if (f->nr_waiters)
 		did += retry_waiters(f);
 	atomic_store(&f->p->starved, f->nr_waiters > 0);
+	if (did && atomic_load_explicit(&f->p->probe_hits, memory_order_relaxed) +
+				   atomic_load_explicit(&f->p->probe_misses,
+							memory_order_relaxed) >
+			   0)
+		prefetch_probed(&f->prefetch, atomic_exchange(&f->p->probe_hits, 0),
+				atomic_exchange(&f->p->probe_misses, 0));
 	if (atomic_load_explicit(&f->p->bring_back, memory_order_relaxed))
 		did += bring_back(f);
 	did += fills_reap(f->fills);
@@ -380,6 +439,7 @@ int fault_thread_start(struct pager *p, struct fault_thread **ret)
 		return -ENOMEM;
 	f->p = p;
 	f->spin_ns = has_cpus() ? p->cfg.spin_us * UINT64_C(1000) : 0;
+	prefetch_init(&f->prefetch, p->t->nr_pages, p->cfg.prefetch_pages);
 	r = fills_new(p, fill_failed, f, &f->fills);
 	if (r < 0) {
 		free(f);

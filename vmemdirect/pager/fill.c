@@ -18,6 +18,7 @@
 #include "lib/fault.h"
 #include "lib/log.h"
 #include "vmemdirect/pager/hash.h"
+#include "vmemdirect/pager/sample.h"
 #include "vmemdirect/uffd.h"
 
 #define EAGAIN_MAX 1000
@@ -27,6 +28,8 @@ struct fill {
 	struct list link; /* in its free list while unused */
 	struct fills *owner;
 	uint64_t asked_ns; /* 0: nobody asked */
+	uint32_t set;      /* flags for pages nobody asked for */
+	bool demand;
 	unsigned int tries;
 };
 
@@ -35,8 +38,9 @@ struct fills {
 	struct tier_queue *queue; /* owned */
 	uint8_t *buffers;         /* owned mapping */
 	size_t buffer_bytes;
+	struct sampler *sampler; /* owned */
 	struct list free_singles, free_runs;
-	unsigned int under_way;
+	unsigned int under_way, singles_busy;
 	fill_failed_fn failed;
 	void *failed_arg;
 	struct log_limit bad_limit;
@@ -67,8 +71,11 @@ int fills_new(struct pager *p, fill_failed_fn failed, void *arg, struct fills **
 		goto fail;
 	}
 	r = tier_queue_open(p->tier, FILL_SINGLES + FILL_RUNS, &f->queue);
+	if (!r)
+		r = sampler_new(p->g, &f->sampler);
 	if (r < 0)
 		goto fail;
+	memset(f->buffers, 0, f->buffer_bytes); /* no page of it faults later */
 	b = f->buffers;
 	for (size_t i = 0; i < FILL_SINGLES + FILL_RUNS; i++) {
 		bool one = i < FILL_SINGLES;
@@ -91,6 +98,7 @@ void fills_free(struct fills *f)
 	if (!f)
 		return;
 	tier_queue_close(f->queue);
+	sampler_free(f->sampler);
 	if (f->buffers)
 		munmap(f->buffers, f->buffer_bytes);
 	free(f);
@@ -120,8 +128,8 @@ static void resident(struct fills *f, uint64_t pfn, uint32_t set)
 /* The page could not be given: it is out again, and so is its room. */
 static void absent(struct fills *f, uint64_t pfn, uint32_t set)
 {
-	page_move(&f->p->t->page[pfn], PAGE_FILLING, PAGE_ABSENT, set, PAGE_PREFETCHED,
-		  NULL);
+	page_move(&f->p->t->page[pfn], PAGE_FILLING, PAGE_ABSENT, set,
+		  PAGE_PREFETCHED | PAGE_PROBE, NULL);
 	pager_release(f->p, 1);
 }
 
@@ -201,10 +209,11 @@ void fill_zero(struct fills *f, uint64_t pfn, uint64_t asked_ns)
 
 static void put_back(struct fills *f, struct fill *l)
 {
+	bool one = l >= f->single && l < f->single + FILL_SINGLES;
+
 	f->under_way--;
-	list_add_tail(l >= f->single && l < f->single + FILL_SINGLES ? &f->free_singles
-								     : &f->free_runs,
-		      &l->link);
+	f->singles_busy -= one;
+	list_add_tail(one ? &f->free_singles : &f->free_runs, &l->link);
 }
 
 static bool hash_right(struct fills *f, uint64_t pfn, const uint8_t *page)
@@ -272,6 +281,22 @@ static void give_up(struct fills *f, uint64_t pfn, uint32_t nr)
 	wake(f, pfn, nr);
 }
 
+/* Unmaps what a probe brought. Pages that would not go show nothing. */
+static void watch_probe(struct fills *f, uint64_t pfn, uint32_t nr)
+{
+	uint32_t row[FILL_RUN_PAGES];
+	bool mapped[FILL_RUN_PAGES];
+
+	for (uint32_t i = 0; i < nr; i++)
+		row[i] = (uint32_t)pfn + i;
+	if (!sampler_unmap(f->sampler, row, nr) ||
+	    !sampler_mapped(f->sampler, row, nr, mapped))
+		memset(mapped, 1, sizeof(mapped));
+	for (uint32_t i = 0; i < nr; i++)
+		if (mapped[i])
+			page_flags(&f->p->t->page[row[i]], 0, PAGE_PROBE);
+}
+
 static void run_done(struct fills *f, struct fill *l)
 {
 	const uint8_t *buf = l->io.buf;
@@ -290,8 +315,8 @@ static void run_done(struct fills *f, struct fill *l)
 				break;
 		if (i > from)
 			from += copy_in(f, l->io.pfn + from,
-					buf + from * GUEST_PAGE_SIZE, i - from,
-					PAGE_PREFETCHED, &r);
+					buf + from * GUEST_PAGE_SIZE, i - from, l->set,
+					&r);
 		if (!r && i < nr) {
 			give_up(f, l->io.pfn + i, 1);
 			from = i + 1;
@@ -301,6 +326,8 @@ static void run_done(struct fills *f, struct fill *l)
 		copy_error(f, r);
 		give_up(f, l->io.pfn + from, nr - from);
 	}
+	if (l->set & PAGE_PROBE)
+		watch_probe(f, l->io.pfn, nr);
 	put_back(f, l);
 }
 
@@ -309,7 +336,7 @@ static void fill_done(struct tier_io *io)
 	struct fill *l = container_of(io, struct fill, io);
 	struct fills *f = l->owner;
 
-	if (l >= f->single && l < f->single + FILL_SINGLES)
+	if (l->demand)
 		demand_done(f, l);
 	else
 		run_done(f, l);
@@ -318,7 +345,7 @@ static void fill_done(struct tier_io *io)
 /* ---- starting one ---- */
 
 static int start(struct fills *f, struct list *from, uint64_t pfn, uint32_t nr,
-		 uint64_t asked_ns)
+		 struct fill **ret)
 {
 	struct fill *l;
 	int r;
@@ -330,24 +357,40 @@ static int start(struct fills *f, struct list *from, uint64_t pfn, uint32_t nr,
 	l->io.nr_pages = nr;
 	l->io.write = false;
 	l->io.done = fill_done;
-	l->asked_ns = asked_ns;
 	l->tries = 0;
 	r = submit(f, l);
 	if (r < 0)
 		return -EAGAIN;
 	list_del(&l->link);
 	f->under_way++;
+	f->singles_busy += from == &f->free_singles;
+	*ret = l;
 	return 0;
 }
 
 int fill_demand(struct fills *f, uint64_t pfn, uint64_t asked_ns)
 {
-	return start(f, &f->free_singles, pfn, 1, asked_ns);
+	struct fill *l;
+	int r = start(f, &f->free_singles, pfn, 1, &l);
+
+	if (!r) {
+		l->demand = true;
+		l->asked_ns = asked_ns;
+	}
+	return r;
 }
 
-int fill_run(struct fills *f, uint64_t pfn, uint32_t nr_pages)
+int fill_run(struct fills *f, uint64_t pfn, uint32_t nr_pages, uint32_t set)
 {
-	return start(f, &f->free_runs, pfn, nr_pages, 0);
+	bool one = nr_pages == 1 && f->singles_busy < FILL_SINGLES / 2;
+	struct fill *l;
+	int r = start(f, one ? &f->free_singles : &f->free_runs, pfn, nr_pages, &l);
+
+	if (!r) {
+		l->demand = false;
+		l->set = set;
+	}
+	return r;
 }
 
 void fills_kick(struct fills *f)

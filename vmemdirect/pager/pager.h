@@ -25,6 +25,7 @@ struct pager;
 struct pager_cfg {
 	uint64_t limit_pages;
 	enum policy_kind policy;
+	uint32_t prefetch_pages; /* largest window; 0: never */
 	uint32_t spin_us; /* stay awake this long after the last event; 0: sleep */
 };
 
@@ -46,10 +47,17 @@ struct pager_stats {
 	uint64_t faults_cancel;   /* written while being evicted */
 	uint64_t faults_other;    /* stale, discarded, or punched just now */
 	uint64_t waits;           /* had to wait for room */
-	struct hist fault_ns;     /* zero and tier: message read to page given */
+	uint64_t prefetched;      /* pages read that nobody had asked for */
+	/* Of a sample of them (probes), so many were touched before they left. */
+	uint64_t probe_hits, probe_misses;
+	struct hist fault_ns; /* zero and tier: message read to page given */
 	/* Evictions by what was to write. */
 	uint64_t evicted_zero, evicted_clean, evicted_written;
 	uint64_t evict_cancelled, evict_failed;
+	/* Sampling: pages unmapped and looked at again, and what unmapping cost. */
+	uint64_t sampled_touched, sampled_untouched, sampled_ns;
+	uint64_t ghost_hits; /* came back soon after they had left */
+	uint64_t hot_pages;  /* that were touched when it was asked */
 	/* Trouble. */
 	uint64_t read_errors, bad_hashes, write_errors, lost_pages;
 };

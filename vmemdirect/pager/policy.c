@@ -167,6 +167,27 @@ static uint32_t next_candidate(struct policy *y)
 	return take(y, &y->main);
 }
 
+/* Pages of probes were unmapped when they came: was it worth it to bring them? */
+static void judge_probes(struct policy *y, const uint32_t *pfn, unsigned int n)
+{
+	uint32_t probe[BATCH];
+	bool mapped[BATCH];
+	unsigned int nr = 0;
+
+	for (unsigned int i = 0; i < n; i++)
+		if (page_word(&y->page[pfn[i]]) & PAGE_PROBE)
+			probe[nr++] = pfn[i];
+	if (!nr || !y->sampler.mapped(y->sampler.arg, probe, nr, mapped))
+		return;
+	for (unsigned int i = 0; i < nr; i++) {
+		page_flags(&y->page[probe[i]], 0, PAGE_PROBE);
+		if (mapped[i])
+			y->probe_hits++;
+		else
+			y->probe_misses++;
+	}
+}
+
 /* Unmaps a batch and queues it; false: there is none, or sampling is impossible. */
 static bool extend_probation(struct policy *y)
 {
@@ -178,6 +199,7 @@ static bool extend_probation(struct policy *y)
 	if (!n)
 		return false;
 	sort(pfn, n);
+	judge_probes(y, pfn, n);
 	if (!y->sampler.unmap(y->sampler.arg, pfn, n))
 		y->kind = POLICY_FIFO;
 	for (unsigned int i = 0; i < n; i++) {

@@ -51,6 +51,7 @@ struct policy {
 	struct policy_queue small, main, probation;
 	uint32_t evictions; /* wraps */
 	uint64_t touched, untouched, ghost_hits;
+	uint64_t probe_hits, probe_misses; /* pages with PAGE_PROBE; reader zeroes */
 };
 
 void policy_init(struct policy *y, struct page *page, enum policy_kind kind,

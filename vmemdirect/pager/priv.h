@@ -49,7 +49,8 @@ struct pager {
 	_Atomic uint64_t limit; /* M, pages */
 	_Atomic uint64_t used;  /* F adds before it fills, E subtracts after a hole */
 	_Atomic bool stop_evictor, stop, bring_back;
-	_Atomic bool starved; /* F: a fault waits for room */
+	_Atomic uint64_t probe_hits, probe_misses; /* E adds, F takes */
+	_Atomic bool starved;                      /* F: a fault waits for room */
 	_Atomic uint32_t events;
 	int event_fd; /* owned */
 	struct bell fault_bell, evict_bell;
@@ -64,11 +65,12 @@ struct pager {
 
 	/* F */
 	counter faults_zero, faults_tier, faults_inflight, faults_cancel, faults_other;
-	counter waits, read_errors, bad_hashes, lost_pages;
+	counter prefetched, waits, read_errors, bad_hashes, lost_pages;
 	struct hist fault_ns;
 	/* E */
 	counter evicted_zero, evicted_clean, evicted_written, evict_cancelled,
-		evict_failed, write_errors, prefetch_wasted;
+		evict_failed, write_errors, probe_hits_all, probe_misses_all;
+	counter sampled_ns, sampled_touched, sampled_untouched, ghost_hits, hot_pages;
 };
 
 uint64_t pager_now_ns(void);

@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The eviction policy on traces: a simulated guest with an exact reference bit for
+ * each page, as PAGEOUT and pagemap give.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <string.h>
+
+#include "vmemdirect/pager/policy.h"
+
+#define NR    20000
+#define LIMIT 5000
+
+static struct page page[NR];
+static bool mapped_now[NR];
+static struct policy y;
+static uint64_t resident, faults;
+
+static bool unmap(void *arg, const uint32_t *pfn, unsigned int n)
+{
+	for (unsigned int i = 0; i < n; i++) {
+		assert_true(!i || pfn[i] > pfn[i - 1]);
+		mapped_now[pfn[i]] = false;
+	}
+	return true;
+}
+
+static bool mapped(void *arg, const uint32_t *pfn, unsigned int n, bool *ret)
+{
+	for (unsigned int i = 0; i < n; i++)
+		ret[i] = mapped_now[pfn[i]];
+	return true;
+}
+
+static bool cannot(void *arg, const uint32_t *pfn, unsigned int n)
+{
+	return false;
+}
+
+static void start(enum policy_kind kind, bool sampling)
+{
+	const struct policy_sampler s = { sampling ? unmap : cannot, mapped, NULL };
+
+	for (unsigned int i = 0; i < NR; i++) {
+		atomic_init(&page[i].word, PAGE_ABSENT);
+		page[i].link = 0;
+		mapped_now[i] = false;
+	}
+	resident = faults = 0;
+	policy_init(&y, page, kind, &s);
+}
+
+static void make_room(void)
+{
+	uint32_t out[64];
+	unsigned int n = policy_choose(&y, out, 64);
+
+	assert_true(n > 0);
+	for (unsigned int i = 0; i < n; i++) {
+		assert_true(!i || out[i] > out[i - 1]); /* ascending, none twice */
+		assert_true(page_move(&page[out[i]], PAGE_RESIDENT, PAGE_ABSENT, 0, 0,
+				      NULL));
+		mapped_now[out[i]] = false;
+		policy_gone(&y, out[i]);
+	}
+	resident -= n;
+}
+
+static void touch(uint32_t pfn)
+{
+	mapped_now[pfn] = true;
+	if (page_state(page_word(&page[pfn])) == PAGE_RESIDENT)
+		return;
+	faults++;
+	if (resident >= LIMIT)
+		make_room();
+	page_move(&page[pfn], PAGE_ABSENT, PAGE_RESIDENT, 0, 0, NULL);
+	policy_add(&y, pfn);
+	resident++;
+	assert_int_equal(policy_queued(&y), resident);
+}
+
+static uint64_t rnd(uint64_t *seed)
+{
+	*seed = *seed * UINT64_C(6364136223846793005) + 1442695040888963407;
+	return *seed >> 33;
+}
+
+/* A hot set of 3000 pages and a scan over all the others, in turn. */
+static uint64_t scan_with_hot_set(enum policy_kind kind)
+{
+	uint64_t seed = 3, scan = 0;
+
+	start(kind, true);
+	for (unsigned int i = 0; i < 200000; i++) {
+		if (i == 100000)
+			faults = 0; /* warm */
+		touch(i % 2 ? 3000 + (uint32_t)(scan++ % (NR - 3000))
+			    : (uint32_t)(rnd(&seed) % 3000));
+	}
+	return faults;
+}
+
+static void a_scan_leaves_the_hot_set_alone(void **state)
+{
+	uint64_t s3 = scan_with_hot_set(POLICY_S3FIFO),
+		 fifo = scan_with_hot_set(POLICY_FIFO);
+
+	/* 50,000 faults are the scan's own. */
+	print_message("# faults: s3fifo %lu, fifo %lu\n", (unsigned long)s3,
+		      (unsigned long)fifo);
+	assert_true(s3 < 52000);
+	assert_true(fifo > 60000);
+}
+
+static uint64_t zipf(enum policy_kind kind)
+{
+	uint64_t seed = 9;
+
+	start(kind, true);
+	for (unsigned int i = 0; i < 300000; i++) {
+		uint64_t octave = rnd(&seed) % 14;
+
+		touch((uint32_t)(((UINT64_C(1) << octave) +
+				  rnd(&seed) % (UINT64_C(1) << octave)) *
+				 7919 % NR));
+	}
+	return faults;
+}
+
+static void skewed_accesses_fault_less(void **state)
+{
+	uint64_t s3 = zipf(POLICY_S3FIFO), fifo = zipf(POLICY_FIFO);
+
+	print_message("# faults: s3fifo %lu, fifo %lu\n", (unsigned long)s3,
+		      (unsigned long)fifo);
+	assert_true(s3 * 100 < fifo * 85);
+}
+
+static void without_sampling_it_is_a_fifo(void **state)
+{
+	start(POLICY_S3FIFO, false);
+	for (uint32_t i = 0; i < NR; i++)
+		touch(i);
+	assert_int_equal(y.kind, POLICY_FIFO);
+	assert_true(resident <= LIMIT);
+}
+
+static void everything_hot_still_gives_room(void **state)
+{
+	start(POLICY_S3FIFO, true);
+	for (unsigned int i = 0; i < 20000; i++) {
+		touch(i % (LIMIT + 100));
+		for (uint32_t k = 0; k < LIMIT + 100; k += 97) /* all touched again */
+			if (page_state(page_word(&page[k])) == PAGE_RESIDENT)
+				mapped_now[k] = true;
+	}
+	assert_true(resident <= LIMIT);
+}
+
+static void a_kept_page_is_not_lost(void **state)
+{
+	uint32_t out[64];
+	unsigned int n;
+
+	start(POLICY_S3FIFO, true);
+	for (uint32_t i = 0; i < LIMIT; i++)
+		touch(i);
+	n = policy_choose(&y, out, 64);
+	assert_int_equal(policy_queued(&y), LIMIT - n);
+	for (unsigned int i = 0; i < n; i++)
+		policy_keep(&y, out[i]);
+	assert_int_equal(policy_queued(&y), LIMIT);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_scan_leaves_the_hot_set_alone),
+		cmocka_unit_test(skewed_accesses_fault_less),
+		cmocka_unit_test(without_sampling_it_is_a_fifo),
+		cmocka_unit_test(everything_hot_still_gives_room),
+		cmocka_unit_test(a_kept_page_is_not_lost),
+	};
+
+	return cmocka_run_group_tests_name("eviction policy", tests, NULL, NULL);
+}
