@@ -115,7 +115,7 @@ $(B)/memctl: $(B)/obj/client/memctl.o $(B)/client.a $(B)/lib.a
 $(B)/tests/unit/%: $(B)/obj/tests/unit/%.o $(B)/memserver.a $(B)/vmemdirect.a $(B)/client.a $(B)/lib.a
 	$(call link,$(call pkglibs,$(PKGS_all)) -lcmocka)
 $(B)/tests/tools/%: $(B)/obj/tests/tools/%.o $(B)/lib.a
-	$(call link,$(call pkglibs,$(PKGS_lib)))
+	$(call link,$(call pkglibs,$(PKGS_lib) liburing))
 $(B)/bench.a: $(call obj,$(BENCH_LIB)) ; $(archive)
 $(B)/bench/%: $(B)/obj/bench/%.o $(B)/bench.a $(B)/lib.a
 	$(call link,$(call pkglibs,$(PKGS_lib) liburing))

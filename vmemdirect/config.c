@@ -34,6 +34,8 @@ static const char attach_help[] =
 	"  --policy POLICY   what leaves first: s3fifo (default) or fifo\n"
 	"  --prefetch PAGES  read at most so many ahead (default 256; 0: never)\n"
 	"  --spin USEC       stay awake so long after a fault (default 50; 0: sleep)\n"
+	"  --pin METHOD      how pinned pages are told: auto (default), bpf, kcore, "
+	"off\n"
 	"  --force           attach though disks opened with O_DIRECT may lose reads\n"
 	"  --resume NAME     go on where a vmemdirect that was killed has stopped\n"
 	"  --state DIR       journals and control sockets (default " CONFIG_STATE_DIR
@@ -52,6 +54,7 @@ enum {
 	OPT_POLICY,
 	OPT_PREFETCH,
 	OPT_SPIN,
+	OPT_PIN,
 	OPT_FORCE,
 	OPT_RESUME,
 	OPT_STATE,
@@ -70,6 +73,7 @@ static const struct option options[] = {
 	{ "policy", required_argument, NULL, OPT_POLICY },
 	{ "prefetch", required_argument, NULL, OPT_PREFETCH },
 	{ "spin", required_argument, NULL, OPT_SPIN },
+	{ "pin", required_argument, NULL, OPT_PIN },
 	{ "force", no_argument, NULL, OPT_FORCE },
 	{ "resume", required_argument, NULL, OPT_RESUME },
 	{ "state", required_argument, NULL, OPT_STATE },
@@ -176,6 +180,10 @@ static int take_option(int opt, const char *value, struct config *c)
 		r = take_number("spin", value, 1000000, &n);
 		c->spin_us = (uint32_t)n;
 		return r;
+	case OPT_PIN:
+		return pin_parse(value, &c->pin) < 0
+			       ? bad("pin", value, "auto, bpf, kcore or off")
+			       : 0;
 	case OPT_FORCE:
 		c->force = true;
 		return 0;

@@ -10,6 +10,7 @@
 #include <sys/types.h>
 
 #include "vmemdirect/guest.h"
+#include "vmemdirect/pager/pin.h"
 #include "vmemdirect/pager/policy.h"
 
 #define CONFIG_PATH_MAX 256
@@ -26,6 +27,7 @@ struct config {
 	bool preallocate, force, resume;
 	uint32_t spin_us, prefetch_pages;
 	enum policy_kind policy;
+	enum pin_method pin;
 	char state_dir[CONFIG_PATH_MAX]; /* journals and sockets of all VMs */
 };
 

@@ -61,6 +61,7 @@ static json_object *evictions(const struct pager_stats *s)
 	put(o, "written", s->evicted_written);
 	put(o, "cancelled", s->evict_cancelled);
 	put(o, "failed", s->evict_failed);
+	put(o, "pinned", s->evict_pinned);
 	return o;
 }
 
@@ -131,6 +132,7 @@ json_object *ctl_status(const struct vm *v)
 	put(o, "limit_bytes", s.limit << GUEST_PAGE_SHIFT);
 	put(o, "resident_bytes", s.resident << GUEST_PAGE_SHIFT);
 	put_text(o, "policy", policy_name(v->cfg.policy));
+	put_text(o, "pin_check", pin_name(v->pin));
 	json_object_object_add(o, "faults", faults(&s));
 	json_object_object_add(o, "prefetch", prefetch(&s));
 	json_object_object_add(o, "sampling", sampling(&s));

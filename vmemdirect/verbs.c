@@ -216,9 +216,9 @@ static void print_status(json_object *s)
 	       number(h, "touched"), number(h, "untouched"), size_of(h, "hot_bytes", a),
 	       us(h, "ns_per_page"));
 	printf("  evictions   %" PRIu64 " written, %" PRIu64 " clean, %" PRIu64
-	       " zero; %" PRIu64 " cancelled, %" PRIu64 " failed\n",
+	       " zero; %" PRIu64 " cancelled, %" PRIu64 " pinned, %" PRIu64 " failed\n",
 	       number(e, "written"), number(e, "clean"), number(e, "zero"),
-	       number(e, "cancelled"), number(e, "failed"));
+	       number(e, "cancelled"), number(e, "pinned"), number(e, "failed"));
 	printf("  %-11s %s: %s read, %s written\n", text(t, "kind"), text(t, "path"),
 	       size_of(t, "read_bytes", a), size_of(t, "written_bytes", b));
 	if (number(x, "read_errors") || number(x, "bad_hashes") ||

@@ -217,8 +217,12 @@ static int start_pager(struct vm *v)
 		.spin_us = v->cfg.spin_us,
 		.prefetch_pages = v->cfg.prefetch_pages,
 		.policy = v->cfg.policy,
+		.pin = v->pin,
 	};
-	int r = pager_new(&cfg, &v->guest, &v->table, v->tier, &v->pager);
+	int r = v->pin ? pin_watch(v->pin, &v->guest) : 0;
+
+	if (!r)
+		r = pager_new(&cfg, &v->guest, &v->table, v->tier, &v->pager);
 
 	if (!r)
 		r = pager_start(v->pager, v->cfg.resume);
@@ -231,7 +235,7 @@ static int start_pager(struct vm *v)
 
 static int open_new(struct vm *v)
 {
-	struct attach_cfg a = { .force = v->cfg.force };
+	struct attach_cfg a = { .force = v->cfg.force, .pin_check = v->pin };
 	char path[sizeof(v->dir) + 16];
 	int r;
 
@@ -346,9 +350,11 @@ int vm_open(const struct config *cfg, struct vm *ret)
 		v.guest.block[i].fd = -1;
 	/* The pager keeps pointers into the struct. */
 	*ret = v;
+	pin_open(cfg->pin, &ret->pin);
 	r = cfg->resume ? open_again(ret) : open_new(ret);
 	if (r < 0) {
 		pager_free(ret->pager);
+		pin_close(ret->pin);
 		tier_close(ret->tier);
 		page_table_close(&ret->table);
 		attach_close(&ret->guest);
@@ -470,6 +476,7 @@ void vm_close(struct vm *v)
 
 	pager_stop(v->pager, over);
 	pager_free(v->pager);
+	pin_close(v->pin);
 	tier_close(v->tier);
 	page_table_close(&v->table);
 	if (v->state == VM_DETACHED)

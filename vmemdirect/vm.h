@@ -13,6 +13,7 @@
 #include "vmemdirect/guest.h"
 #include "vmemdirect/pager/page.h"
 #include "vmemdirect/pager/pager.h"
+#include "vmemdirect/pager/pin.h"
 #include "vmemdirect/tier/tier.h"
 
 enum vm_state {
@@ -28,6 +29,7 @@ struct vm {
 	struct page_table table;
 	struct tier *tier;   /* owned */
 	struct pager *pager; /* owned */
+	struct pin *pin;     /* owned; NULL: pinned pages cannot be told */
 	enum vm_state state;
 	bool storing_fails;
 	uint64_t lost_events;

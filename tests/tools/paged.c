@@ -4,7 +4,7 @@
  * it verifies. Commands come on standard input, one a line; each is answered with one
  * line on standard output.
  *
- *	paged --size 256M [--file PATH] [--private] [--huge] [--dup] [--odirect PATH]
+ *	paged --size 256M [--file PATH] [--private] [--odirect PATH]
  *
  *	fill             every page gets version 1 of its pattern
  *	verify           every page is compared in full: "ok" or "bad page N"
@@ -16,12 +16,17 @@
  *	                 the start. Answer: ok, seconds, ns at p50, p99 and max
  *	discard FROM N   punches pages out, as a balloon does, and forgets what they held
  *	remap            a second mapping of the object
+ *	pin FROM N       pins pages for writing (io_uring's registered buffers), as a disk
+ *			 read with O_DIRECT does while it is under way
+ *	land             the device writes: the pinned pages get their next version by
+ *			 way of the pin, not of this mapping
  *	quit
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
 #include <inttypes.h>
+#include <liburing.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -215,6 +220,56 @@ static void discard(const char *line)
 	puts("ok");
 }
 
+static struct {
+	struct io_uring ring;
+	uint64_t from, nr;
+	int file;
+} pins;
+
+static void pin(const char *line)
+{
+	struct iovec v;
+	int r;
+
+	if (sscanf(line, "pin %" SCNu64 " %" SCNu64, &pins.from, &pins.nr) != 2 ||
+	    pins.from + pins.nr > p.nr) {
+		puts("what?");
+		return;
+	}
+	v = (struct iovec){ p.mem + pins.from * PAGE, pins.nr * PAGE };
+	pins.file = memfd_create("disk", MFD_CLOEXEC);
+	r = io_uring_queue_init(4, &pins.ring, 0);
+	if (!r)
+		r = io_uring_register_buffers(&pins.ring, &v, 1);
+	if (r < 0 || pins.file < 0)
+		printf("failed %s\n", strerror(-r));
+	else
+		puts("ok");
+}
+
+static void land(void)
+{
+	uint64_t page[WORDS];
+	struct io_uring_cqe *cqe;
+	int r = 0;
+
+	for (uint64_t n = pins.from; n < pins.from + pins.nr && r >= 0; n++) {
+		struct io_uring_sqe *sqe = io_uring_get_sqe(&pins.ring);
+
+		p.version[n]++;
+		for (unsigned int i = 0; i < WORDS; i++)
+			page[i] = word_of(n, p.version[n], i);
+		if (pwrite(pins.file, page, PAGE, 0) != PAGE)
+			r = -EIO;
+		io_uring_prep_read_fixed(sqe, pins.file, p.mem + n * PAGE, PAGE, 0, 0);
+		io_uring_submit_and_wait(&pins.ring, 1);
+		if (io_uring_wait_cqe(&pins.ring, &cqe) < 0 || cqe->res != PAGE)
+			r = -EIO;
+		io_uring_cqe_seen(&pins.ring, cqe);
+	}
+	puts(r < 0 ? "failed" : "ok");
+}
+
 static bool command(char *line)
 {
 	static volatile uint64_t sum;
@@ -234,6 +289,10 @@ static bool command(char *line)
 		run(line);
 	} else if (!strncmp(line, "discard ", 8)) {
 		discard(line);
+	} else if (!strncmp(line, "pin ", 4)) {
+		pin(line);
+	} else if (!strcmp(line, "land")) {
+		land();
 	} else if (!strcmp(line, "remap")) {
 		puts(mmap(NULL, p.nr * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, p.fd,
 			  0) == MAP_FAILED

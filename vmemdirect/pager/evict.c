@@ -6,7 +6,7 @@
  *
  * A batch: chosen by the policy, RESIDENT -> EVICTING; write-protected, run by run, so
  * that from here on a write of the guest is a message to the fault thread, which takes
- * the page back; read and hashed; what the tier has not got yet is written; and what
+ * the page back; looked at for pins (pin.h); read and hashed; what the tier has not got yet is written; and what
  * is still EVICTING then is punched (PUNCHING) and ABSENT. The next batch begins when
  * all writes of this one are acknowledged: no page has two writes under way.
  */
@@ -130,6 +130,24 @@ static void protect(struct evictor *e)
 		if (r == -ESRCH)
 			pager_raise(e->p, PAGER_GONE);
 	}
+}
+
+/* No write pin can start any more; those that started before must not be punched. */
+static void spare_pinned(struct evictor *e)
+{
+	uint32_t pfn[BATCH];
+	bool pinned[BATCH];
+
+	if (!e->p->cfg.pin || !e->nr)
+		return;
+	for (unsigned int i = 0; i < e->nr; i++)
+		pfn[i] = e->victim[i].pfn;
+	pin_look(e->p->cfg.pin, pfn, e->nr, pinned);
+	for (unsigned int i = 0; i < e->nr; i++)
+		if (pinned[i]) {
+			e->victim[i].end = VICTIM_BACK;
+			count(&e->p->evict_pinned, 1);
+		}
 }
 
 /* The bytes cannot change any more (but for pages that were taken back). */
@@ -366,6 +384,7 @@ static unsigned int evict(struct evictor *e, unsigned int max)
 	if (!e->nr)
 		return 0;
 	protect(e);
+	spare_pinned(e);
 	read_bytes(e);
 	judge(e);
 	write_dirty(e);

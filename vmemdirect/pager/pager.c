@@ -397,6 +397,7 @@ void pager_get_stats(const struct pager *p, struct pager_stats *ret)
 		.evicted_written = counted(&p->evicted_written),
 		.evict_cancelled = counted(&p->evict_cancelled),
 		.evict_failed = counted(&p->evict_failed),
+		.evict_pinned = counted(&p->evict_pinned),
 		.sampled_touched = counted(&p->sampled_touched),
 		.sampled_untouched = counted(&p->sampled_untouched),
 		.sampled_ns = counted(&p->sampled_ns),

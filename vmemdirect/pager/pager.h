@@ -17,6 +17,7 @@
 #include "lib/hist.h"
 #include "vmemdirect/guest.h"
 #include "vmemdirect/pager/page.h"
+#include "vmemdirect/pager/pin.h"
 #include "vmemdirect/pager/policy.h"
 #include "vmemdirect/tier/tier.h"
 
@@ -25,6 +26,8 @@ struct pager;
 struct pager_cfg {
 	uint64_t limit_pages;
 	enum policy_kind policy;
+	struct pin
+		*pin; /* borrowed until pager_free; NULL: pinned pages are not told */
 	uint32_t prefetch_pages; /* largest window; 0: never */
 	uint32_t spin_us; /* stay awake this long after the last event; 0: sleep */
 };
@@ -53,7 +56,7 @@ struct pager_stats {
 	struct hist fault_ns; /* zero and tier: message read to page given */
 	/* Evictions by what was to write. */
 	uint64_t evicted_zero, evicted_clean, evicted_written;
-	uint64_t evict_cancelled, evict_failed;
+	uint64_t evict_cancelled, evict_failed, evict_pinned;
 	/* Sampling: pages unmapped and looked at again, and what unmapping cost. */
 	uint64_t sampled_touched, sampled_untouched, sampled_ns;
 	uint64_t ghost_hits; /* came back soon after they had left */

@@ -69,7 +69,8 @@ struct pager {
 	struct hist fault_ns;
 	/* E */
 	counter evicted_zero, evicted_clean, evicted_written, evict_cancelled,
-		evict_failed, write_errors, probe_hits_all, probe_misses_all;
+		evict_failed, evict_pinned, write_errors, probe_hits_all,
+		probe_misses_all;
 	counter sampled_ns, sampled_touched, sampled_untouched, ghost_hits, hot_pages;
 };
 
