@@ -146,9 +146,10 @@ static void stash(struct conn *c, const uint8_t *data, size_t len)
 {
 	if (data != c->stash || len != c->stash_len)
 		memmove(c->stash, data, len);
-	/* A stash that was once large gives its pages back. */
+	/* A stash that was once large gives its pages back, locked as they are (5.18). */
 	if (len <= CONN_STASH && c->stash_len > CONN_STASH)
-		madvise(c->stash + CONN_STASH, RX_BUFFER - CONN_STASH, MADV_DONTNEED);
+		madvise(c->stash + CONN_STASH, RX_BUFFER - CONN_STASH,
+			MADV_DONTNEED_LOCKED);
 	c->stash_len = (uint32_t)len;
 }
 

@@ -1,5 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
+# flavours: plain asan
 # timeout: 600
 """Peers of the NBD door that break the protocol or behave badly: each gets its error or its
 end, and after each the process lives, its sanitizers are silent, its memory is bounded and a
