@@ -88,6 +88,11 @@ def fio(tap, server):
     server.start()
     read = run('--verify_only')
     tap.ok(read.returncode == 0, 'and verifies all of it after a kill', read.stdout.decode())
+    with open(server.file('fio'), 'r+b') as file:
+        file.seek(12345678)
+        file.write(b'?')
+    read = run('--verify_only')
+    tap.ok(read.returncode != 0, 'as it would not with one byte wrong')
 
 
 def reborn(tap):
