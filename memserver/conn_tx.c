@@ -82,11 +82,13 @@ static bool add_small(struct gather *g, const void *p, size_t len)
 static bool add_payload(struct gather *g, const struct conn_tx *tx, uint32_t from)
 {
 	while (from < tx->payload_len) {
-		const uint8_t *p = tx->data + from;
 		size_t n = tx->payload_len - from;
+		const uint8_t *p;
 
 		if (tx->export)
 			n = export_run(tx->export, tx->offset + from, n, &p, NULL);
+		else
+			p = tx->data + from;
 		if (!add_piece(g, p, n))
 			return false;
 		from += (uint32_t)n;
