@@ -201,6 +201,10 @@ class Daemon:
         return subprocess.run([f"{B}/vmemdirect", verb, "--state", STATE, self.name, *words],
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
+    def tell(self, verb):
+        return subprocess.run([f"{B}/vmemdirect", verb, "--state", STATE], check=True, text=True,
+                              stdout=subprocess.PIPE).stdout
+
     def status(self):
         done = self.verb("status", "--json")
         check(done.returncode == 0, done.stderr)

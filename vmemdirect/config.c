@@ -38,6 +38,7 @@ static const char attach_help[] =
 	"off\n"
 	"  --force           attach though disks opened with O_DIRECT may lose reads\n"
 	"  --resume NAME     go on where a vmemdirect that was killed has stopped\n"
+	"  --auto-resume     with --name: the same if one was killed, else attach\n"
 	"  --state DIR       journals and control sockets (default " CONFIG_STATE_DIR
 	")\n"
 	"  --log LEVEL       err, warning, notice, info (default), debug\n";
@@ -57,6 +58,7 @@ enum {
 	OPT_PIN,
 	OPT_FORCE,
 	OPT_RESUME,
+	OPT_AUTO_RESUME,
 	OPT_STATE,
 	OPT_LOG,
 };
@@ -76,6 +78,7 @@ static const struct option options[] = {
 	{ "pin", required_argument, NULL, OPT_PIN },
 	{ "force", no_argument, NULL, OPT_FORCE },
 	{ "resume", required_argument, NULL, OPT_RESUME },
+	{ "auto-resume", no_argument, NULL, OPT_AUTO_RESUME },
 	{ "state", required_argument, NULL, OPT_STATE },
 	{ "log", required_argument, NULL, OPT_LOG },
 	{ "help", no_argument, NULL, 'h' },
@@ -190,6 +193,9 @@ static int take_option(int opt, const char *value, struct config *c)
 	case OPT_RESUME:
 		c->resume = true;
 		return take_name("resume", value, c);
+	case OPT_AUTO_RESUME:
+		c->auto_resume = true;
+		return 0;
 	case OPT_STATE:
 		return take_text("state", value, c->state_dir,
 				 sizeof(c->state_dir) / 2);
@@ -209,6 +215,8 @@ static int check(const struct config *c)
 {
 	if (c->resume)
 		return 0;
+	if (c->auto_resume && !c->name[0])
+		return complain("--auto-resume needs --name");
 	if (!c->qmp[0] && !c->pid)
 		return complain("say which VM: --qmp SOCKET or --pid PID");
 	if (c->nr_memdevs && !c->qmp[0])

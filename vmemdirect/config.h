@@ -24,7 +24,9 @@ struct config {
 	uint64_t ram_bytes;
 	char ssd[CONFIG_PATH_MAX];
 	bool null_tier;
-	bool preallocate, force, resume;
+	bool preallocate, force;
+	bool resume;      /* go on with what was killed */
+	bool auto_resume; /* if something was, else attach anew */
 	uint32_t spin_us, prefetch_pages;
 	enum policy_kind policy;
 	enum pin_method pin;

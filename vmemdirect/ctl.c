@@ -148,24 +148,63 @@ static int do_status(struct ctl_call *call, void *arg)
 	return 0;
 }
 
+#define CELLS_MAX 8192
+
+static int do_heat(struct ctl_call *call, void *arg)
+{
+	static uint8_t resident[CELLS_MAX], heat[CELLS_MAX];
+	json_object *r = json_object_new_array(), *h = json_object_new_array();
+	const struct vm *v = arg;
+	uint64_t cells;
+
+	if (ctl_arg_u64(call->req, "cells", &cells) < 0 || !cells ||
+	    cells > CELLS_MAX) {
+		json_object_put(r);
+		json_object_put(h);
+		return ctl_fail(call, EINVAL, "cells: 1 to %u", CELLS_MAX);
+	}
+	pager_heat(v->pager, (unsigned int)cells, resident, heat);
+	for (uint64_t i = 0; i < cells; i++) {
+		json_object_array_add(r, json_object_new_int(resident[i]));
+		json_object_array_add(h, json_object_new_int(heat[i]));
+	}
+	call->result = json_object_new_object();
+	json_object_object_add(call->result, "resident", r);
+	json_object_object_add(call->result, "heat", h);
+	return 0;
+}
+
 /* ---- orders ---- */
 
 static int do_set(struct ctl_call *call, void *arg)
 {
 	struct vm *v = arg;
+	enum policy_kind kind = v->cfg.policy;
+	const char *policy;
 	uint64_t ram;
-	int r = ctl_arg_size(call->req, "ram", &ram);
+	int r = ctl_arg_size(call->req, "ram", &ram), p;
 
 	if (v->state != VM_PAGED)
 		return ctl_fail(call, EBUSY, "the VM is %s", vm_state_name(v->state));
-	if (r == -ENOENT)
-		return ctl_fail(call, EINVAL, "nothing to set: \"ram\"");
-	if (r < 0 || ram < (1 << 20))
+	p = ctl_arg_string(call->req, "policy", &policy);
+	if (r == -ENOENT && p == -ENOENT)
+		return ctl_fail(call, EINVAL, "nothing to set: \"ram\", \"policy\"");
+	if (r != -ENOENT && (r < 0 || ram < (1 << 20)))
 		return ctl_fail(call, EINVAL, "ram: a size from 1M on");
-	pager_set_limit(v->pager, ram >> GUEST_PAGE_SHIFT);
-	v->cfg.ram_bytes = ram;
-	vm_note(&v->guest, "limit is now %" PRIu64 " KiB (%s)", ram >> 10,
-		call->peer->text);
+	if (p != -ENOENT && (p < 0 || policy_parse(policy, &kind) < 0))
+		return ctl_fail(call, EINVAL, "policy: s3fifo or fifo");
+	if (!r) {
+		pager_set_limit(v->pager, ram >> GUEST_PAGE_SHIFT);
+		v->cfg.ram_bytes = ram;
+		vm_note(&v->guest, "limit is now %" PRIu64 " KiB (%s)", ram >> 10,
+			call->peer->text);
+	}
+	if (!p) {
+		pager_set_policy(v->pager, kind);
+		v->cfg.policy = kind;
+		vm_note(&v->guest, "policy is now %s (%s)", policy_name(kind),
+			call->peer->text);
+	}
 	return 0;
 }
 
@@ -197,7 +236,8 @@ static int do_fault(struct ctl_call *call, void *arg)
 
 static const struct ctl_handler table[] = {
 	{ "status", do_status, "all that is known of the VM" },
-	{ "set", do_set, "ram=SIZE: at most this much resident" },
+	{ "heat", do_heat, "cells=N: residency and heat along the memory" },
+	{ "set", do_set, "ram=SIZE, policy=NAME" },
 	{ "detach", do_detach, "bring everything back and end" },
 	{ "fault", do_fault, "spec=NAME=ERRNO...: make a fault point fail" },
 	{ 0 },

@@ -160,6 +160,7 @@ static const struct verb {
 	{ "list", "all paged VMs of this host", verbs_list },
 	{ "set", "change the limit while the VM runs", verbs_set },
 	{ "detach", "bring everything back and leave an ordinary VM", verbs_detach },
+	{ "metrics", "the figures of all paged VMs, for Prometheus", verbs_metrics },
 	{ "fault", "make a fault point fail (for tests)", verbs_fault },
 	{ "version", "print it", do_version },
 };

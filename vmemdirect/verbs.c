@@ -17,13 +17,15 @@
 #include "lib/ctl_client.h"
 #include "lib/size.h"
 #include "vmemdirect/config.h"
+#include "vmemdirect/metrics.h"
+#include "vmemdirect/watch.h"
 
 #define TIMEOUT_MS 10000
 #define PATH_BYTES (CONFIG_PATH_MAX + GUEST_NAME_MAX + 16)
 
 struct verb_opts {
-	const char *state_dir, *name, *ram, *spec;
-	bool json, wait;
+	const char *state_dir, *name, *ram, *policy, *spec;
+	bool json, watch, wait;
 };
 
 static int usage(const char *text)
@@ -39,6 +41,8 @@ static int parse(int argc, char **argv, struct verb_opts *o)
 		{ "state", required_argument, NULL, 's' },
 		{ "json", no_argument, NULL, 'j' },
 		{ "ram", required_argument, NULL, 'r' },
+		{ "policy", required_argument, NULL, 'p' },
+		{ "watch", no_argument, NULL, 'W' },
 		{ "no-wait", no_argument, NULL, 'w' },
 		{ 0 },
 	};
@@ -56,6 +60,12 @@ static int parse(int argc, char **argv, struct verb_opts *o)
 			break;
 		case 'r':
 			o->ram = optarg;
+			break;
+		case 'p':
+			o->policy = optarg;
+			break;
+		case 'W':
+			o->watch = true;
 			break;
 		case 'w':
 			o->wait = false;
@@ -229,6 +239,13 @@ static void print_status(json_object *s)
 		       number(x, "write_errors"));
 }
 
+static int ask_for_watch(void *arg, json_object *req, json_object **ret, char *error)
+{
+	const struct verb_opts *o = arg;
+
+	return ask(o, o->name, req, ret, error);
+}
+
 int verbs_status(int argc, char **argv)
 {
 	char error[CTL_ERROR_MAX];
@@ -236,9 +253,11 @@ int verbs_status(int argc, char **argv)
 	struct verb_opts o;
 
 	if (parse(argc, argv, &o) < 0 || o.spec)
-		return usage("status [NAME] [--json] [--state DIR]");
+		return usage("status [NAME] [--json | --watch] [--state DIR]");
 	if (!o.name && !(o.name = only_vm(&o)))
 		return 1;
+	if (o.watch)
+		return watch_vm(&(struct watch_source){ ask_for_watch, &o });
 	if (ask(&o, o.name, request("status"), &s, error) < 0) {
 		fprintf(stderr, "vmemdirect: %s\n", error);
 		return 1;
@@ -258,12 +277,16 @@ int verbs_set(int argc, char **argv)
 	struct verb_opts o;
 	json_object *req;
 
-	if (parse(argc, argv, &o) < 0 || !o.ram || o.spec)
-		return usage("set [NAME] --ram SIZE [--state DIR]");
+	if (parse(argc, argv, &o) < 0 || (!o.ram && !o.policy) || o.spec)
+		return usage(
+			"set [NAME] [--ram SIZE] [--policy s3fifo|fifo] [--state DIR]");
 	if (!o.name && !(o.name = only_vm(&o)))
 		return 1;
 	req = request("set");
-	json_object_object_add(req, "ram", json_object_new_string(o.ram));
+	if (o.ram)
+		json_object_object_add(req, "ram", json_object_new_string(o.ram));
+	if (o.policy)
+		json_object_object_add(req, "policy", json_object_new_string(o.policy));
 	return ask_and_report(&o, req);
 }
 
@@ -345,5 +368,31 @@ int verbs_list(int argc, char **argv)
 			list_one(&o, e->d_name);
 	if (dir)
 		closedir(dir);
+	return 0;
+}
+
+/* For node_exporter's textfile collector, or a scrape by way of inetd. */
+int verbs_metrics(int argc, char **argv)
+{
+	char error[CTL_ERROR_MAX];
+	struct verb_opts o;
+	struct dirent *e;
+	DIR *dir;
+
+	if (parse(argc, argv, &o) < 0 || o.name)
+		return usage("metrics [--state DIR]");
+	metrics_begin();
+	dir = opendir(o.state_dir);
+	while (dir && (e = readdir(dir))) {
+		json_object *s = NULL;
+
+		if (config_name_ok(e->d_name) &&
+		    !ask(&o, e->d_name, request("status"), &s, error))
+			metrics_add(s);
+		json_object_put(s);
+	}
+	if (dir)
+		closedir(dir);
+	metrics_print(stdout);
 	return 0;
 }

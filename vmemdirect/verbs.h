@@ -10,6 +10,7 @@ int verbs_status(int argc, char **argv);
 int verbs_set(int argc, char **argv);
 int verbs_detach(int argc, char **argv);
 int verbs_list(int argc, char **argv);
+int verbs_metrics(int argc, char **argv);
 int verbs_fault(int argc, char **argv);
 
 #endif

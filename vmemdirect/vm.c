@@ -180,10 +180,12 @@ static int refuse_orphan(const struct vm *v, const char *path)
 	if (atomic_load(&t.header->attached) &&
 	    !proc_start_time(t.header->guest.pid, &start) &&
 	    start == t.header->guest.start_time) {
-		log_err("%s: a vmemdirect that paged it was killed; its pages are only "
-			"found "
-			"by: vmemdirect attach --resume %s",
-			v->cfg.name, v->cfg.name);
+		if (!v->cfg.auto_resume)
+			log_err("%s: a vmemdirect that paged it was killed; its pages "
+				"are only "
+				"found "
+				"by: vmemdirect attach --resume %s",
+				v->cfg.name, v->cfg.name);
 		r = -EEXIST;
 	}
 	page_table_close(&t);
@@ -232,6 +234,15 @@ static int start_pager(struct vm *v)
 }
 
 #define RAM_MIN (UINT64_C(1) << 20)
+
+/* Was a vmemdirect of this name killed while its VM lives on? */
+static bool was_killed(struct vm *v)
+{
+	char path[sizeof(v->dir) + 16];
+
+	snprintf(path, sizeof(path), "%s/%s/pages", v->cfg.state_dir, v->cfg.name);
+	return refuse_orphan(v, path) == -EEXIST;
+}
 
 static int open_new(struct vm *v)
 {
@@ -351,7 +362,9 @@ int vm_open(const struct config *cfg, struct vm *ret)
 	/* The pager keeps pointers into the struct. */
 	*ret = v;
 	pin_open(cfg->pin, &ret->pin);
-	r = cfg->resume ? open_again(ret) : open_new(ret);
+	if (cfg->auto_resume && was_killed(ret))
+		ret->cfg.resume = true;
+	r = ret->cfg.resume ? open_again(ret) : open_new(ret);
 	if (r < 0) {
 		pager_free(ret->pager);
 		pin_close(ret->pin);
@@ -361,7 +374,7 @@ int vm_open(const struct config *cfg, struct vm *ret)
 		return r;
 	}
 	vm_info(&ret->guest, "%s process %d: %s of memory in %s, the rest on %s",
-		cfg->resume ? "again paging" : "paging", ret->guest.pid,
+		ret->cfg.resume ? "again paging" : "paging", ret->guest.pid,
 		size_format(ret->guest.nr_pages << GUEST_PAGE_SHIFT, size,
 			    sizeof(size)),
 		size_format(ret->cfg.ram_bytes, limit, sizeof(limit)),

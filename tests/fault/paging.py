@@ -5,11 +5,13 @@
 """A paged process keeps every byte whatever fails below it, and whenever its daemon is killed."""
 import os
 import random
+import subprocess
 import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), ".."))
-from libpaging import B, MIB, T, Daemon, Limit, Paged, check, diag, main, test, wait_until  # noqa: E402
+from libpaging import (B, MIB, STATE, T, Daemon, Limit, Paged, attach_argv, check, main,  # noqa: E402
+                       test, wait_until)
 
 RAM = ("--ram", "16M")
 SSD = ("--ssd", f"{T}/swap")
@@ -157,6 +159,53 @@ def killed():
     check(process.answer().startswith("ok"), "run")
     process.expect("verify")
     daemon.detach()
+    process.expect("verify")
+
+
+@test("status, its full-screen view, metrics and list tell of a VM; settings change while it runs")
+def told():
+    process, daemon = paged()
+    daemon.order("set", "--policy", "fifo")
+    daemon.order("set", "--ram", "24M")
+    status = daemon.status()
+    check(status["policy"] == "fifo" and status["limit_bytes"] == 24 * MIB, status)
+    check(daemon.verb("set", "--policy", "nonsense").returncode == 1, "nonsense is refused")
+    check("24M" in daemon.verb("status").stdout, "status")
+    metrics = daemon.tell("metrics")
+    check(f'vmemdirect_limit_bytes{{vm="t"}} {24 * MIB}' in metrics, metrics)
+    for line in metrics.splitlines():
+        check(line.startswith("# ") or float(line.rsplit(" ", 1)[1]) >= 0, line)
+    check("paged" in daemon.tell("list"), "list")
+    screen = subprocess.run(["script", "-qec", f"stty rows 24 cols 100; {B}/vmemdirect status --state "
+                             f"{STATE} --watch t", "/dev/null"], input="q", text=True, timeout=60,
+                            stdout=subprocess.PIPE, env={**os.environ, "TERM": "xterm"})
+    check(screen.returncode == 0 and "resident" in screen.stdout and "cold to hot" in screen.stdout,
+          screen.stdout)
+    daemon.detach()
+
+
+@test("attach --auto-resume attaches anew, and goes on after a kill")
+def auto_resume():
+    argv = attach_argv("--pid", "PID", *RAM, *SSD, "--auto-resume")
+    process = Paged()
+    process.expect("fill")
+    argv[argv.index("PID")] = str(process.pid)
+    for _ in range(3):
+        daemon = Daemon(argv=argv)
+        daemon.wait_squeezed()
+        daemon.kill()
+    daemon = Daemon(argv=argv)
+    check("again paging" in daemon.text(), daemon.text())
+    process.expect("verify")
+    daemon.detach()
+
+
+@test("SIGTERM brings everything back and leaves an ordinary process")
+def sigterm():
+    process, daemon = paged()
+    daemon.wait_squeezed()
+    daemon.child.terminate()
+    check(daemon.child.wait(60) == 0, daemon.text())
     process.expect("verify")
 
 

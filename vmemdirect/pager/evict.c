@@ -63,7 +63,8 @@ struct evictor {
 	struct policy policy;
 	uint8_t *buffer; /* owned mapping: a page for each victim */
 	unsigned int nr, writes_under_way;
-	bool failing; /* the last write that was tried */
+	bool failing;    /* the last write that was tried */
+	int policy_told; /* the kind main wanted last */
 	struct victim victim[BATCH];
 	struct run_write write[BATCH];
 	uint32_t chosen[BATCH];
@@ -453,6 +454,16 @@ static void rest(struct evictor *e, int timeout_ms)
 	bell_disarm(&e->p->evict_bell);
 }
 
+/* A new policy takes the queues as they are. */
+static void obey(struct evictor *e)
+{
+	int kind = atomic_load_explicit(&e->p->policy, memory_order_relaxed);
+
+	if (kind != e->policy_told)
+		e->policy.kind = (enum policy_kind)kind;
+	e->policy_told = kind;
+}
+
 static void *evictor_main(void *arg)
 {
 	struct evictor *e = arg;
@@ -469,6 +480,7 @@ static void *evictor_main(void *arg)
 		}
 		missing = missing_room(e, pager_high_water);
 		take_newcomers(e);
+		obey(e);
 		if (!evict(e, missing < BATCH ? (unsigned int)missing : BATCH))
 			rest(e, e->failing ? FAILED_REST_MS : 5);
 		report(e);
@@ -526,6 +538,7 @@ int evictor_start(struct pager *p, struct evictor **ret)
 		r = sampler_new(p->g, &e->sampler);
 	if (r < 0)
 		goto fail;
+	e->policy_told = (int)p->cfg.policy;
 	policy_init(&e->policy, p->t->page, p->cfg.policy,
 		    &(struct policy_sampler){ unmap, mapped, e->sampler });
 	r = start_thread(e);

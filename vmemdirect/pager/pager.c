@@ -156,6 +156,34 @@ void pager_bring_back(struct pager *p)
 	bell_ring(&p->fault_bell);
 }
 
+void pager_set_policy(struct pager *p, enum policy_kind kind)
+{
+	atomic_store(&p->policy, (int)kind);
+}
+
+void pager_heat(const struct pager *p, unsigned int cells, uint8_t *ret_resident,
+		uint8_t *ret_heat)
+{
+	uint64_t nr = p->t->nr_pages;
+
+	for (unsigned int c = 0; c < cells; c++) {
+		uint64_t from = nr * c / cells, to = nr * (c + 1) / cells;
+		uint64_t resident = 0, heat = 0;
+
+		for (uint64_t i = from; i < to; i++) {
+			uint32_t w = page_word(&p->t->page[i]);
+
+			if (page_state(w) == PAGE_ABSENT)
+				continue;
+			resident++;
+			heat += w >> PAGE_AGE_SHIFT;
+		}
+		ret_resident[c] =
+			to > from ? (uint8_t)(resident * 255 / (to - from)) : 0;
+		ret_heat[c] = resident ? (uint8_t)(heat / resident) : 0;
+	}
+}
+
 uint64_t pager_stored_absent(const struct pager *p)
 {
 	uint64_t n = 0;
@@ -306,6 +334,7 @@ int pager_new(const struct pager_cfg *cfg, const struct guest *g, struct page_ta
 	p->cfg = *cfg;
 	p->event_fd = p->fault_bell.fd = p->evict_bell.fd = -1;
 	atomic_init(&p->limit, cfg->limit_pages);
+	atomic_init(&p->policy, (int)cfg->policy);
 	t->header->limit_pages = cfg->limit_pages;
 	p->newcomers = calloc(NEWCOMERS, sizeof(p->newcomers[0]));
 	if (!p->newcomers)

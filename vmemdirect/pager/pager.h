@@ -86,6 +86,16 @@ uint32_t pager_events(struct pager *p);
 /* The new limit holds at once for faults; down, the evictor gets there in a while. */
 void pager_set_limit(struct pager *p, uint64_t limit_pages);
 
+/* What leaves first from now on. */
+void pager_set_policy(struct pager *p, enum policy_kind kind);
+
+/*
+ * The memory as a row of `cells`: of each, how much is resident and how hot that is
+ * (mean aging byte), both 0-255. Looks at every page's word: 1 ms for 1 GiB.
+ */
+void pager_heat(const struct pager *p, unsigned int cells, uint8_t *ret_resident,
+		uint8_t *ret_heat);
+
 /* Reads every stored page back and evicts no more; PAGER_BROUGHT_BACK tells the end. */
 void pager_bring_back(struct pager *p);
 

@@ -83,7 +83,7 @@ static bool is_free_word(uint64_t counts)
 /* Are these frames free of other references? A frame of 0 is not. */
 static int look_at(struct pin *p, const uint64_t *frame, unsigned int n, bool *is_free)
 {
-	uint64_t address[KREAD_MAX], counts[KREAD_MAX], head[KREAD_MAX];
+	uint64_t address[KREAD_MAX] = { 0 }, counts[KREAD_MAX], head[KREAD_MAX];
 	int r;
 
 	for (unsigned int i = 0; i < n; i++)
@@ -393,7 +393,7 @@ static void frames_of_run(struct pin *p, uint64_t pfn, unsigned int n, uint64_t 
 
 static void look(struct pin *p, const uint32_t *pfn, unsigned int n, bool *pinned)
 {
-	uint64_t frame[KREAD_MAX];
+	uint64_t frame[KREAD_MAX] = { 0 };
 	bool is_free[KREAD_MAX];
 	unsigned int i, k;
 

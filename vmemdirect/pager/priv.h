@@ -47,6 +47,7 @@ struct pager {
 	struct pager_cfg cfg;
 
 	_Atomic uint64_t limit; /* M, pages */
+	_Atomic int policy;     /* M */
 	_Atomic uint64_t used;  /* F adds before it fills, E subtracts after a hole */
 	_Atomic bool stop_evictor, stop, bring_back;
 	_Atomic uint64_t probe_hits, probe_misses; /* E adds, F takes */
