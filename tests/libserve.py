@@ -50,7 +50,8 @@ class Tap:
         return bool(good)
 
     def equal(self, got, want, sentence):
-        return self.ok(got == want, sentence, f'got:    {got!r}', f'wanted: {want!r}')
+        shown = got if isinstance(got, str) and '\n' in got else repr(got)
+        return self.ok(got == want, sentence, f'got:    {shown}', f'wanted: {want!r}')
 
     def skip(self, sentence, reason):
         self.count += 1
