@@ -151,17 +151,18 @@ static int whole_span(struct load *l, enum io_op op)
 
 struct result {
 	double seconds, cpu_seconds;
-	/* What others took of the burst: time this thread waited for its CPU, time the
-	 * server's CPU was busy with something else. Fractions; see --server-cpu. */
-	double client_waited, server_cpu_lost;
+	/* What others took of the burst, as fractions: this thread and the server's
+	 * waited for their CPUs, the server's was busy with something else. */
+	double client_waited, server_waited, server_cpu_lost;
 	uint64_t ios;
 };
 
 static int burst(struct load *l, struct result *ret)
 {
 	const struct config *c = &l->cfg;
+	const struct cputime self = { .pid = { getpid() }, .nr = 1 };
 	struct cputime server = { 0 };
-	uint64_t start, end, cpu, busy, waited;
+	uint64_t start, end, cpu, busy, waited, server_waited;
 	int r = 0;
 
 	if (c->warmup > 0)
@@ -176,14 +177,18 @@ static int burst(struct load *l, struct result *ret)
 	lat_reset(&l->lat);
 	l->now_ns = 0;
 	busy = cputime_busy(c->server_cpu);
-	waited = cputime_waited();
+	server_waited = cputime_waited(&server);
+	waited = cputime_waited(&self);
 	cpu = cputime_read(&server);
 	start = conn_now_ns();
 	r = phase(l, in_seconds(c->seconds), c->count ? c->count : UINT64_MAX);
 	end = conn_now_ns();
 	ret->seconds = (double)(end - start) / 1e9;
 	ret->cpu_seconds = (double)(cputime_read(&server) - cpu) / 1e9;
-	ret->client_waited = (double)(cputime_waited() - waited) / 1e9 / ret->seconds;
+	waited = cputime_waited(&self) - waited;
+	server_waited = cputime_waited(&server) - server_waited;
+	ret->client_waited = (double)waited / 1e9 / ret->seconds;
+	ret->server_waited = (double)server_waited / 1e9 / ret->seconds;
 	busy = cputime_busy(c->server_cpu) - busy;
 	ret->server_cpu_lost = ((double)busy / 1e9 - ret->cpu_seconds) / ret->seconds;
 	ret->ios = l->done;
@@ -214,7 +219,8 @@ static void print(const struct load *l, const struct result *res)
 		       res->cpu_seconds > 0 ? ios / res->cpu_seconds / 1e3 : 0.0);
 	printf(", \"client_waited\": %.3f", res->client_waited);
 	if (l->cfg.server && l->cfg.server_cpu >= 0)
-		printf(", \"server_cpu_lost\": %.3f", res->server_cpu_lost);
+		printf(", \"server_waited\": %.3f, \"server_cpu_lost\": %.3f",
+		       res->server_waited, res->server_cpu_lost);
 	if (l->cfg.verify)
 		printf(", \"cells_verified\": %" PRIu64 ", \"errors\": %" PRIu64,
 		       l->work.cells_verified, l->work.errors);

@@ -103,14 +103,37 @@ uint64_t cputime_busy(int cpu)
 	return ticks * (1000000000u / (uint64_t)sysconf(_SC_CLK_TCK));
 }
 
-uint64_t cputime_waited(void)
+static uint64_t thread_waited(pid_t pid, const char *tid)
 {
 	unsigned long long ran, waited = 0;
-	FILE *f = fopen("/proc/thread-self/schedstat", "re");
+	char path[128];
+	FILE *f;
 
+	snprintf(path, sizeof(path), "/proc/%d/task/%.20s/schedstat", (int)pid, tid);
+	f = fopen(path, "re");
 	if (f && fscanf(f, "%llu %llu", &ran, &waited) != 2)
 		waited = 0;
 	if (f)
 		fclose(f);
 	return waited;
+}
+
+uint64_t cputime_waited(const struct cputime *c)
+{
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < c->nr; i++) {
+		struct dirent *e;
+		char path[64];
+		DIR *d;
+
+		snprintf(path, sizeof(path), "/proc/%d/task", (int)c->pid[i]);
+		d = opendir(path);
+		while (d && (e = readdir(d)))
+			if (isdigit((unsigned char)e->d_name[0]))
+				sum += thread_waited(c->pid[i], e->d_name);
+		if (d)
+			closedir(d);
+	}
+	return sum;
 }

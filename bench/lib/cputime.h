@@ -32,7 +32,8 @@ uint64_t cputime_read(const struct cputime *c);
  * a tick (10 ms). 0 when /proc does not say. */
 uint64_t cputime_busy(int cpu);
 
-/* How long the calling thread has waited for a CPU others were using, in ns. */
-uint64_t cputime_waited(void);
+/* How long they have waited for a CPU that others, or they themselves, were using,
+ * in ns, all living threads together. */
+uint64_t cputime_waited(const struct cputime *c);
 
 #endif

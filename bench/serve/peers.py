@@ -20,6 +20,18 @@ def free_port():
         return s.getsockname()[1]
 
 
+def set_nice(pid, nice):
+    """The priority of a process and, where the kernel groups by session, of its group."""
+    if not nice:
+        return
+    os.setpriority(os.PRIO_PROCESS, pid, nice)
+    try:
+        with open(f"/proc/{pid}/autogroup", "w", encoding="ascii") as f:
+            f.write(str(nice))
+    except OSError:
+        pass
+
+
 def descendants(root):
     """`root` and all below it, by one look at /proc."""
     parents = {}
@@ -88,6 +100,7 @@ class Server:
                 os.sched_setaffinity(0, own)
         self.pid = self.proc.pid
         self.configure()
+        set_nice(self.pid, self.bench.nice)  # of new threads and children too
         return self
 
     def prepare(self):
