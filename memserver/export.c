@@ -393,12 +393,17 @@ unsigned int export_users(const struct export *e)
 int export_attach(struct export *e)
 {
 	uint32_t users = atomic_load(&e->users);
+	int r = 0;
 
 	do {
 		if (users & EXPORT_SHUT)
 			return -ESHUTDOWN;
 	} while (!atomic_compare_exchange_weak(&e->users, &users, users + 1));
-	return 0;
+	if (atomic_load(&e->lent))
+		r = export_reclaim(e, false);
+	if (r < 0)
+		export_detach(e);
+	return r;
 }
 
 void export_detach(struct export *e)

@@ -73,11 +73,41 @@ void export_put(struct export *e);
 
 /*
  * A client's queue or connection in transmission: what "in use" means to drop and
- * shrink. -ESHUTDOWN: the export is being dropped or cut down.
+ * shrink. -ESHUTDOWN: the export is being dropped or cut down; -EBUSY: it is lent and
+ * its borrower uses it; -EAGAIN: its borrower did not answer. May wait for the borrower,
+ * a second at most, when the export is lent.
  */
 int export_attach(struct export *e);
 void export_detach(struct export *e);
-bool export_is_shut(const struct export *e); /* one that is attached: dropped by force */
+bool export_is_shut(
+	const struct export *e); /* one that is attached: dropped by force */
+
+/*
+ * Lending the whole file to another process (tgtd), which stores and punches past the
+ * bitmap: nobody may be attached meanwhile, so no client can read what the bitmap only
+ * believes. `give` hands it out and is called once by export_lend; `take` gets it back
+ * (any thread; 0 only when the borrower cannot touch the file any more; -EBUSY it is in
+ * use, which `force` overrules; -EAGAIN it does not answer). Neither may call back.
+ */
+struct export_loan {
+	int (*give)(struct export *e, void *arg);
+	int (*take)(struct export *e, void *arg, bool force);
+	void *arg; /* borrowed as long as the export is lent */
+};
+
+/* Main thread. -EBUSY: somebody is attached; or what `give` says. 0 if lent already. */
+int export_lend(struct export *e, const struct export_loan *loan);
+
+/* Main thread. The borrower was born again without the file: `give` is called once more
+ * if it is still lent. */
+int export_renew(struct export *e);
+
+/* 0 (it is not lent any more, the bitmap is that of the file) or what `take` says. */
+int export_reclaim(struct export *e, bool force);
+bool export_is_lent(const struct export *e);
+
+/* Brings the account of a lent export up to date with what the borrower stored. */
+void export_settle(struct export *e);
 
 /* D. True when [offset, offset + len) lies inside; safe for any values. */
 bool export_contains(const struct export *e, uint64_t offset, uint64_t len);

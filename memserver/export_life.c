@@ -51,8 +51,8 @@ static int map_file(struct export *e, uint64_t from, uint64_t size)
 	return p == MAP_FAILED ? -errno : 0;
 }
 
-/* After a restart: what is stored is what the file has data for. */
-static int find_present(struct export *e)
+/* After a restart or a loan: what is stored is what the file has data for. */
+int export_find_present(struct export *e)
 {
 	uint64_t size = atomic_load(&e->size), unit = unit_bytes(e), found = 0;
 	off_t at = 0;
@@ -98,6 +98,7 @@ int export_new(struct pool *pool, const struct export_cfg *cfg,
 	e->reserve = (e->reserve + roundup) & ~roundup;
 	for (int i = 0; i < NR_LOCKS; i++)
 		pthread_mutex_init(&e->locks[i], NULL);
+	pthread_mutex_init(&e->lend_lock, NULL);
 
 	e->map = reserve_memory(e->reserve, PROT_NONE);
 	e->present = reserve_memory(bitmap_bytes(e), PROT_READ | PROT_WRITE);
@@ -111,7 +112,7 @@ int export_new(struct pool *pool, const struct export_cfg *cfg,
 	e->fd = fd;
 	r = map_file(e, 0, cfg->size_bytes);
 	if (r == 0)
-		r = find_present(e);
+		r = export_find_present(e);
 	if (r < 0) {
 		e->fd = -1; /* stays the caller's */
 		goto fail;
@@ -200,6 +201,7 @@ void export_free(struct export *e)
 	pool_uncharge(e->pool, atomic_load(&e->resident));
 	for (int i = 0; i < NR_LOCKS; i++)
 		pthread_mutex_destroy(&e->locks[i]);
+	pthread_mutex_destroy(&e->lend_lock);
 	freed = e->freed;
 	arg = e->freed_arg;
 	free(e);

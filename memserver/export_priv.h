@@ -13,6 +13,9 @@ int export_new(struct pool *pool, const struct export_cfg *cfg,
 	       const struct export_id *id, int fd, struct export **ret);
 void export_free(struct export *e);
 
+/* The bitmap and the charge from what the file holds; both must be empty. */
+int export_find_present(struct export *e);
+
 /* Makes the bytes, not yet shown to anybody; may be done again.
  * -EFBIG: beyond the addresses reserved when it was opened (4 times its size). */
 int export_grow(struct export *e, uint64_t size);

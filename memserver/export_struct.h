@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What an export is made of, shared by export.c (the data path) and export_life.c
- * (making, growing, freeing). Nobody else includes this.
+ * What an export is made of, shared by export.c (the data path), export_life.c (making,
+ * growing, freeing) and export_lend.c (lending it away). Nobody else includes this.
  */
 #ifndef MEMSERVER_EXPORT_STRUCT_H
 #define MEMSERVER_EXPORT_STRUCT_H
@@ -38,7 +38,10 @@ struct export
 	struct stripe *stripes;
 	const uint8_t *zeros; /* ZEROS_LEN bytes backed by the one zero page */
 	pthread_mutex_t locks[NR_LOCKS];
-	struct io_stats *stats; /* EXPORT_MAX_WORKER of them, touched on use */
+	struct io_stats *stats;    /* EXPORT_MAX_WORKER of them, touched on use */
+	pthread_mutex_t lend_lock; /* guards `lent` going down and `loan` */
+	_Atomic bool lent;
+	struct export_loan loan;
 	void (*freed)(void *arg);
 	void *freed_arg;
 };
