@@ -13,7 +13,7 @@
 
 struct rule {
 	struct rule *next; /* owned */
-	int family;        /* AF_INET, AF_INET6; AF_UNSPEC: a host NQN, in text */
+	int family;        /* AF_INET, AF_INET6; AF_UNSPEC: a name, in text */
 	uint8_t ip[16];
 	unsigned int bits;
 	char text[];
@@ -21,7 +21,7 @@ struct rule {
 
 struct acl {
 	struct rule *first, **end; /* owned, in the order given */
-	unsigned int nr_addresses, nr_nqns;
+	unsigned int nr_addresses, nr_nqns, nr_initiators;
 	bool open;
 };
 
@@ -65,7 +65,7 @@ void acl_clear(struct acl *a)
 		a->first = next;
 	}
 	a->end = &a->first;
-	a->nr_addresses = a->nr_nqns = 0;
+	a->nr_addresses = a->nr_nqns = a->nr_initiators = 0;
 }
 
 void acl_free(struct acl *a)
@@ -83,6 +83,19 @@ static bool is_nqn(const char *text)
 		return false;
 	for (; *text; text++)
 		if (!isgraph((unsigned char)*text))
+			return false;
+	return true;
+}
+
+/* RFC 7143, 4.2.7: what tgtd and its text interface take without doubt. */
+bool acl_is_initiator(const char *text)
+{
+	if ((strncmp(text, "iqn.", 4) && strncmp(text, "eui.", 4) &&
+	     strncmp(text, "naa.", 4)) ||
+	    strlen(text) > ACL_NQN_MAX || !text[4])
+		return false;
+	for (; *text; text++)
+		if (!isgraph((unsigned char)*text) || *text == ',' || *text == '=')
 			return false;
 	return true;
 }
@@ -113,7 +126,7 @@ static int parse_rule(const char *text, struct rule *ret)
 	char ip[ADDR_TEXT_MAX];
 	struct addr addr;
 
-	if (is_nqn(text))
+	if (is_nqn(text) || acl_is_initiator(text))
 		return 0;
 	if (len >= sizeof(ip))
 		return -EINVAL;
@@ -139,7 +152,9 @@ int acl_add(struct acl *a, const char *text)
 		free(rule);
 		return r;
 	}
-	if (rule->family == AF_UNSPEC)
+	if (rule->family == AF_UNSPEC && acl_is_initiator(text))
+		a->nr_initiators++;
+	else if (rule->family == AF_UNSPEC)
 		a->nr_nqns++;
 	else
 		a->nr_addresses++;
@@ -166,6 +181,16 @@ bool acl_is_open(const struct acl *a)
 bool acl_has_addresses(const struct acl *a)
 {
 	return a->nr_addresses > 0;
+}
+
+bool acl_has_nqns(const struct acl *a)
+{
+	return a->nr_nqns > 0;
+}
+
+bool acl_has_initiators(const struct acl *a)
+{
+	return a->nr_initiators > 0;
 }
 
 static bool matches(const struct rule *rule, const uint8_t ip[16])

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Who may come in: addresses (ADDR or ADDR/BITS, IPv4 and IPv6) and NVMe host NQNs.
+ * Who may come in: addresses (ADDR or ADDR/BITS, IPv4 and IPv6), NVMe host NQNs and
+ * names of iSCSI initiators.
  * Built at start, read-only afterwards, any thread.
  */
 #ifndef MEMSERVER_ACL_H
@@ -17,7 +18,8 @@ struct acl;
 int acl_new(struct acl **ret);
 void acl_free(struct acl *a);
 
-/* Adds "10.0.0.0/8", "fd00::1" or "nqn.…". -EINVAL: neither. */
+/* Adds "10.0.0.0/8", "fd00::1", "nqn.…" or "iqn.…" (eui., naa.). -EINVAL: none of
+ * them. */
 int acl_add(struct acl *a, const char *text);
 
 /* Forgets what was added. */
@@ -38,8 +40,13 @@ bool acl_allows_address(const struct acl *a, const struct sockaddr *sa);
  * the NUL. */
 bool acl_allows_nqn(const struct acl *a, const char *nqn, size_t len);
 
-/* An address list alone protects NBD; a list of NQNs alone does not. */
+/* An address list alone protects NBD; a list of names alone does not. */
 bool acl_has_addresses(const struct acl *a);
+bool acl_has_nqns(const struct acl *a);
+bool acl_has_initiators(const struct acl *a);
+
+/* Is this rule the name of an iSCSI initiator? */
+bool acl_is_initiator(const char *text);
 
 /* Calls `fn` with each rule as it was given. */
 void acl_each(const struct acl *a, void (*fn)(const char *text, void *arg), void *arg);
