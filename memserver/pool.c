@@ -26,10 +26,13 @@
 #include "memserver/pool_mount.h"
 
 struct pool {
-	char *path;  /* owned */
-	int dirfd;   /* owned */
-	int lockfd;  /* owned; its flock keeps other memservers out */
-	bool noswap; /* the mount never swaps */
+	char *path;        /* owned */
+	int dirfd;         /* owned */
+	int lockfd;        /* owned; its flock keeps other memservers out */
+	bool noswap;       /* the mount never swaps */
+	bool ours;         /* we mounted it, and may size it */
+	bool shared;       /* pool_share */
+	uint64_t fs_bytes; /* size of the tmpfs when opened */
 	uint32_t granule;
 	uint64_t limit, reserve;
 	_Atomic uint64_t used;
@@ -177,6 +180,7 @@ static void find_limit(struct pool *p, const struct pool_cfg *cfg)
 	if (fstatfs(p->dirfd, &fs) < 0 || !fs.f_blocks)
 		return;
 	fs_bytes = (uint64_t)fs.f_blocks * (uint64_t)fs.f_bsize;
+	p->fs_bytes = fs_bytes;
 	if (fs_bytes < p->limit) {
 		if (cfg->limit_bytes)
 			log_warn("pool %s: its tmpfs holds less than the pool limit; "
@@ -212,8 +216,10 @@ static int open_folder(struct pool *p, const struct pool_cfg *cfg)
 		if (r < 0)
 			return r;
 	}
-	if (!pool_mount_look(p->path, &m))
+	if (!pool_mount_look(p->path, &m)) {
 		p->noswap = m.is_noswap;
+		p->ours = m.is_ours && is_mount_point(p->path);
+	}
 	p->dirfd = open(p->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (p->dirfd < 0) {
 		log_err("pool %s: %s", p->path, strerror(errno));
@@ -363,6 +369,43 @@ bool pool_is_short(const struct pool *p)
 	return atomic_load(&p->is_short);
 }
 
+int pool_share(struct pool *p)
+{
+	if (p->limit != UINT64_MAX && p->fs_bytes > p->limit + POOL_HUGE_PAGE) {
+		log_err("pool %s: with iSCSI the tmpfs itself must keep the pool's "
+			"limit, and it is larger: leave out --pool, or mount a tmpfs "
+			"of that size there, or leave out --pool-limit",
+			p->path);
+		return -EINVAL;
+	}
+	if (!p->ours && p->reserve)
+		log_warn("pool %s: not mounted by memserver, so iSCSI writes do not "
+			 "stop at the host's reserve",
+			 p->path);
+	p->shared = true;
+	return 0;
+}
+
+/* Stops the tmpfs from growing, or lets it grow again: what is stored can be rewritten
+ * and discarded either way. */
+static void cap_tmpfs(struct pool *p, bool stop)
+{
+	uint64_t bytes = p->fs_bytes;
+	struct statfs fs;
+	char option[40];
+
+	if (!p->shared || !p->ours || fstatfs(p->dirfd, &fs) < 0)
+		return;
+	if (stop)
+		bytes = (uint64_t)(fs.f_blocks - fs.f_bfree) * (uint64_t)fs.f_bsize;
+	snprintf(option, sizeof(option), "size=%llu", (unsigned long long)bytes);
+	if (mount(NULL, p->path, NULL, MS_REMOUNT | MS_NOSUID | MS_NODEV | MS_NOEXEC,
+		  option) < 0)
+		log_warn("pool %s: remounting with %s: %s; iSCSI writes do not stop at "
+			 "the host's reserve",
+			 p->path, option, strerror(errno));
+}
+
 void pool_watch_host(struct pool *p)
 {
 	char have[SIZE_FORMAT_MAX], want[SIZE_FORMAT_MAX];
@@ -375,6 +418,7 @@ void pool_watch_host(struct pool *p)
 	if (now == was)
 		return;
 	atomic_store(&p->is_short, now);
+	cap_tmpfs(p, now);
 	size_format(available, have, sizeof(have));
 	size_format(p->reserve, want, sizeof(want));
 	if (now)

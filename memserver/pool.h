@@ -70,6 +70,14 @@ uint64_t pool_limit(const struct pool *p);
 uint64_t pool_reserve(const struct pool *p);
 
 /*
+ * From now on another process (tgtd) stores in the pool's files past the account, so the
+ * tmpfs itself has to keep the limits: its size that of the pool, and pool_watch_host
+ * stops its growth while the host is below its reserve. -EINVAL (logged with its
+ * remedy): the tmpfs is larger than the pool's limit and not ours to size. Main thread.
+ */
+int pool_share(struct pool *p);
+
+/*
  * Looks at the host's free memory; call about once a second from the main thread.
  * Below the reserve, pool_charge refuses until it is above again; both changes are
  * logged.
