@@ -127,7 +127,9 @@ static int option_export_name(struct conn *c, const uint8_t *data, uint32_t len)
 		return -EPROTO;
 	}
 	r = export_attach(e);
-	if (r < 0) { /* it is being dropped or cut down */
+	if (r < 0) {
+		if (r == -EBUSY)
+			conn_warn(c, "refused: the export is in use over iSCSI");
 		export_put(e);
 		return r;
 	}
@@ -208,6 +210,21 @@ static int send_infos(struct conn *c, uint32_t option, const struct nbd_opt_info
 	return r;
 }
 
+/* What export_attach has against it. */
+static int refuse_attach(struct conn *c, uint32_t option, int r)
+{
+	if (r == -ESHUTDOWN)
+		return refuse(c, option, NBD_REP_ERR_SHUTDOWN,
+			      "it is being dropped or cut down");
+	conn_warn(c, "refused: the export is %s",
+		  r == -EBUSY ? "in use over iSCSI"
+			      : "with tgtd, which does not answer");
+	return refuse(c, option, NBD_REP_ERR_POLICY,
+		      r == -EBUSY ? "it is in use over iSCSI, or kept for an initiator "
+				    "that is reconnecting"
+				  : "it is served over iSCSI and can't be had now");
+}
+
 static int option_info_go(struct conn *c, uint32_t option, const uint8_t *data,
 			  uint32_t len)
 {
@@ -226,10 +243,10 @@ static int option_info_go(struct conn *c, uint32_t option, const uint8_t *data,
 		return refuse(c, option, NBD_REP_ERR_UNKNOWN,
 			      "no such export here (or not of that generation)");
 	}
-	if (go && export_attach(e) < 0) {
+	r = go ? export_attach(e) : 0;
+	if (r < 0) {
 		export_put(e);
-		return refuse(c, option, NBD_REP_ERR_SHUTDOWN,
-			      "it is being dropped or cut down");
+		return refuse_attach(c, option, r);
 	}
 	n->asked_size = false;
 	r = send_infos(c, option, &info, e);

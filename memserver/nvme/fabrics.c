@@ -69,11 +69,19 @@ static struct export *find_export(struct nvme_queue *q, const char *subnqn)
 static uint16_t attach(struct nvme_queue *q)
 {
 	struct export *e = q->ctrl->export;
+	int r;
 
 	if (!e)
 		return NVME_SC_SUCCESS;
-	if (export_attach(e) < 0)
+	r = export_attach(e);
+	if (r == -ESHUTDOWN)
 		return NVME_SC_CONNECT_PARAM | NVME_SC_DNR; /* being dropped */
+	if (r < 0) {
+		conn_warn(q->c, "refused: the export is %s",
+			  r == -EBUSY ? "in use over iSCSI"
+				      : "with tgtd, which does not answer");
+		return NVME_SC_CONNECT_BUSY;
+	}
 	q->export = e;
 	q->nsid = export_id(e)->nsid;
 	return NVME_SC_SUCCESS;
