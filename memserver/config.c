@@ -77,7 +77,7 @@ static int apply(struct parse *p, const struct config_key *key, const char *valu
 		key->reset(p->cfg);
 	p->by[i] = line ? BY_FILE : BY_FLAG;
 	p->line[i] = line;
-	if (!value && key->kind != CONFIG_BOOL)
+	if (!value && key->kind < CONFIG_OPTIONAL)
 		return complain(p, "%s: it needs a value: %s", origin(p, key, from),
 				key->allowed);
 	if (!key->set(p->cfg, value ? value : "yes", &why))
@@ -236,6 +236,8 @@ static int next_flag(struct parse *p, int argc, char **argv, int *at,
 	if (!eq && (key->kind == CONFIG_VALUE || key->kind == CONFIG_FILE_KEY) &&
 	    *at < argc && strncmp(argv[*at], "--", 2))
 		eq = argv[(*at)++];
+	if (!eq && key->kind == CONFIG_OPTIONAL && *at < argc && argv[*at][0] != '-')
+		eq = argv[(*at)++];
 	*ret_key = key;
 	*ret_value = eq;
 	return 0;
@@ -335,13 +337,14 @@ static bool has_door(const struct server_cfg *cfg, enum door_kind kind)
 	return false;
 }
 
-/* A door that nobody spoke of is on loopback; discovery goes with NVMe. */
+/* A door that nobody spoke of is on loopback; discovery goes with NVMe; iSCSI needs
+ * another program and is off. */
 static int default_doors(struct parse *p)
 {
 	const char *why = "";
 
 	for (int kind = 0; kind < DOOR_KIND_NR; kind++) {
-		if (was_given(p, door_kind_names[kind]))
+		if (kind == DOOR_ISCSI || was_given(p, door_kind_names[kind]))
 			continue;
 		if (kind == DOOR_DISCOVERY && !has_door(p->cfg, DOOR_NVME))
 			continue;
@@ -359,10 +362,11 @@ static int check_address(struct parse *p, const char *name, const struct addr *a
 	const struct config_key *key = config_key_find(name, strlen(name));
 	const struct acl *acl = p->cfg->acl;
 	bool is_nvme = !strcmp(name, "nvme") || !strcmp(name, "discovery");
+	bool is_iscsi = !strcmp(name, "iscsi");
 	char from[ORIGIN_MAX], text[ADDR_TEXT_MAX];
 
 	if (addr_is_local(&a->sa) || acl_is_open(acl) || acl_has_addresses(acl) ||
-	    (is_nvme && !acl_is_empty(acl)))
+	    (is_nvme && acl_has_nqns(acl)) || (is_iscsi && acl_has_initiators(acl)))
 		return 0;
 	addr_format(&a->sa, text, sizeof(text));
 	if (!acl_is_empty(acl))
@@ -374,7 +378,10 @@ static int check_address(struct parse *p, const char *name, const struct addr *a
 	return complain(p,
 			"%s: %s is beyond loopback: say who may connect with --allow "
 			"ADDR[/BITS]%s, or let anybody in with --open",
-			origin(p, key, from), text, is_nvme ? " or a host NQN" : "");
+			origin(p, key, from), text,
+			is_nvme    ? " or a host NQN"
+			: is_iscsi ? " or an initiator's name"
+				   : "");
 }
 
 /* What concerns several keys. */
@@ -387,6 +394,14 @@ static int check_whole(struct parse *p)
 	if (!r && acl_is_open(cfg->acl) && !acl_is_empty(cfg->acl))
 		return complain(p, "%s: with --allow it contradicts; give one of them",
 				origin(p, config_key_find("open", 4), from));
+	/* tgtd lets in whoever has one or the other; see iscsi/rules.c. */
+	if (!r && has_door(cfg, DOOR_ISCSI) && acl_has_initiators(cfg->acl) &&
+	    acl_has_addresses(cfg->acl))
+		return complain(p,
+				"%s: with iSCSI either addresses or names of "
+				"initiators: tgtd can't ask for both; for a proof of "
+				"who it is use --iscsi-auth",
+				origin(p, config_key_find("allow", 5), from));
 	for (size_t i = 0; !r && i < cfg->nr_doors; i++)
 		r = check_address(p, door_kind_names[cfg->doors[i].kind],
 				  &cfg->doors[i].addr);
@@ -438,7 +453,7 @@ int config_read_text(const char *path, const char *text, size_t len,
 void config_help(FILE *to)
 {
 	fputs("Usage: memserver --export [NAME=]SIZE [FLAG...]\n"
-	      "Lends this host's memory to others over NVMe/TCP and NBD.\n\n",
+	      "Lends this host's memory to others over NVMe/TCP, NBD and iSCSI.\n\n",
 	      to);
 	for (size_t i = 0; i < config_nr_keys; i++) {
 		const struct config_key *key = &config_keys[i];
@@ -451,6 +466,9 @@ void config_help(FILE *to)
 		else if (key->kind == CONFIG_VALUE || key->kind == CONFIG_FILE_KEY)
 			snprintf(flag + n, sizeof(flag) - (size_t)n, " %.*s",
 				 (int)strcspn(key->allowed, ";"), key->allowed);
+		else if (key->kind == CONFIG_OPTIONAL)
+			snprintf(flag + n, sizeof(flag) - (size_t)n, " [%s]",
+				 key->allowed);
 		if (strlen(flag) > 30)
 			fprintf(to, "  %s\n%34s%s\n", flag, "", key->help);
 		else
@@ -490,6 +508,7 @@ void config_fini(struct server_cfg *cfg)
 			config_keys[i].reset(cfg);
 	acl_free(cfg->acl);
 	free(cfg->doors);
+	free(cfg->iscsi_auth);
 	free(cfg->control_path);
 	free(cfg->pool_dir);
 	free(cfg->config_path);

@@ -19,12 +19,12 @@
 
 struct acl;
 
-enum door_kind { DOOR_NVME, DOOR_DISCOVERY, DOOR_NBD, DOOR_KIND_NR };
-extern const char *const door_kind_names[DOOR_KIND_NR]; /* "nvme", "discovery", "nbd" */
+enum door_kind { DOOR_NVME, DOOR_DISCOVERY, DOOR_NBD, DOOR_ISCSI, DOOR_KIND_NR };
+extern const char *const door_kind_names[DOOR_KIND_NR]; /* as their flags */
 
 struct door_cfg {
 	enum door_kind kind;
-	struct addr addr; /* discovery and NVMe: never unix */
+	struct addr addr; /* only NBD's may be unix */
 };
 
 /* Every default is filled in; all that is pointed to is owned. */
@@ -34,6 +34,8 @@ struct server_cfg {
 	struct door_cfg *doors;
 	size_t nr_doors;
 	struct acl *acl;
+
+	char *iscsi_auth; /* path of the CHAP secrets; NULL: none asked for */
 
 	char *control_path;
 	bool metrics_on;

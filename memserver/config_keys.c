@@ -11,8 +11,9 @@
 #include "memserver/acl.h"
 #include "memserver/identity.h"
 
-const char *const door_kind_names[DOOR_KIND_NR] = { "nvme", "discovery", "nbd" };
-static const uint16_t door_ports[DOOR_KIND_NR] = { 4420, 8009, 10809 };
+const char *const door_kind_names[DOOR_KIND_NR] = { "nvme", "discovery", "nbd",
+						    "iscsi" };
+static const uint16_t door_ports[DOOR_KIND_NR] = { 4420, 8009, 10809, 3260 };
 
 #define DOORS_MAX   16 /* of a kind; the discovery log has room for so many */
 #define EXPORTS_MAX 4096
@@ -257,6 +258,8 @@ int config_add_door(struct server_cfg *cfg, enum door_kind kind, const char *val
 		drop_doors(cfg, kind);
 		return 0;
 	}
+	if (!strcmp(value, "yes")) /* a bare --iscsi */
+		value = "127.0.0.1";
 	r = parse_address(value, door_ports[kind], kind == DOOR_NBD, &d.addr, ret_why);
 	if (r < 0)
 		return r;
@@ -308,6 +311,34 @@ static void show_doors(const struct config_key *key, const struct server_cfg *cf
 DOOR_KEY(nvme, DOOR_NVME)
 DOOR_KEY(discovery, DOOR_DISCOVERY)
 DOOR_KEY(nbd, DOOR_NBD)
+DOOR_KEY(iscsi, DOOR_ISCSI)
+
+static int set_iscsi_auth(struct server_cfg *cfg, const char *value,
+			  const char **ret_why)
+{
+	return set_string(&cfg->iscsi_auth, value, ret_why);
+}
+
+static void show_iscsi_auth(const struct config_key *key, const struct server_cfg *cfg,
+			    config_show_fn fn, void *arg)
+{
+	if (cfg->iscsi_auth)
+		fn(key->name, cfg->iscsi_auth, arg);
+}
+
+/* Debian's tgtd 1.0.85 accepts the RDMA connection and then refuses the login. */
+static int set_iser(struct server_cfg *cfg, const char *value, const char **ret_why)
+{
+	bool yes;
+	int r = parse_bool(value, &yes, ret_why);
+
+	if (!r && yes)
+		return refuse(ret_why,
+			      "not offered: tgtd takes RDMA connections for "
+			      "iSER but refuses their logins; use --iscsi over "
+			      "TCP, or NVMe/TCP");
+	return r;
+}
 
 static int set_metrics(struct server_cfg *cfg, const char *value, const char **ret_why)
 {
@@ -339,7 +370,9 @@ static int set_allow(struct server_cfg *cfg, const char *value, const char **ret
 {
 	int r = acl_add(cfg->acl, value);
 
-	return r == -EINVAL ? refuse(ret_why, "neither an address nor an NQN") : r;
+	return r == -EINVAL ? refuse(ret_why, "neither an address, nor an NQN, nor an "
+					      "initiator's name")
+			    : r;
 }
 
 static void reset_allow(struct server_cfg *cfg)
@@ -554,7 +587,16 @@ const struct config_key config_keys[] = {
 	{ "nbd", 0, CONFIG_VALUE, "ADDR:PORT, unix:PATH or off",
 	  "NBD door (127.0.0.1:10809); repeats",
 	  set_nbd, reset_nbd, show_nbd },
-	{ "allow", 0, CONFIG_VALUE, "ADDR, ADDR/BITS or a host NQN",
+	{ "iscsi", 0, CONFIG_OPTIONAL, "ADDR:PORT or off",
+	  "iSCSI by a tgtd (off; bare: 127.0.0.1:3260); repeats",
+	  set_iscsi, reset_iscsi, show_iscsi },
+	{ "iscsi-auth", 0, CONFIG_VALUE, "FILE",
+	  "CHAP secrets; without it initiators aren't asked",
+	  set_iscsi_auth, NULL, show_iscsi_auth },
+	{ "iser", 0, CONFIG_BOOL, "no",
+	  "iSCSI over RDMA: not offered, says why",
+	  set_iser, NULL, NULL },
+	{ "allow", 0, CONFIG_VALUE, "ADDR, ADDR/BITS, a host NQN or an initiator's IQN",
 	  "who may connect beyond this host; repeats",
 	  set_allow, reset_allow, show_allow },
 	{ "open", 0, CONFIG_BOOL, "yes or no",

@@ -11,6 +11,7 @@
 
 enum config_kind {
 	CONFIG_VALUE,    /* takes a value */
+	CONFIG_OPTIONAL, /* a value; a bare flag is yes */
 	CONFIG_BOOL,     /* a bare flag is yes; in the file yes or no */
 	CONFIG_FILE_KEY, /* the rest: command line only, acted on by config.c */
 	CONFIG_CHECK_KEY,

@@ -16,6 +16,7 @@
 #include "lib/log.h"
 #include "lib/size.h"
 #include "memserver/ctl_stat.h"
+#include "memserver/iscsi/iscsi.h"
 #include "memserver/server.h"
 
 static int need_name(struct ctl_call *call, const char **ret)
@@ -39,6 +40,24 @@ static int get_size(struct ctl_call *call, const char *key, bool needed, uint64_
 static void exports_changed(struct server *s)
 {
 	conns_poke(s->conns);
+	iscsi_sync(s->iscsi);
+}
+
+/* Takes the export away from tgtd before it changes; exports_changed gives it back. */
+static int leave_iscsi(struct ctl_call *call, struct server *s, struct export *e,
+		       bool force)
+{
+	int r = iscsi_release(s->iscsi, e, force);
+
+	if (r == -EBUSY)
+		return ctl_fail(call, EBUSY,
+				"%s is in use over iSCSI (or kept for a client that is "
+				"reconnecting); see memctl who",
+				export_name(e));
+	if (r < 0)
+		return ctl_fail(call, -r, "%s: tgtd does not give it up: %s",
+				export_name(e), strerror(-r));
+	return 0;
 }
 
 static int do_create(struct ctl_call *call, void *arg)
@@ -82,6 +101,7 @@ static int do_resize(struct ctl_call *call, void *arg)
 	char text[SIZE_FORMAT_MAX];
 	const char *name, *why = "";
 	uint64_t size, quota = UINT64_MAX;
+	struct export *e;
 	int r = need_name(call, &name);
 
 	if (!r)
@@ -94,9 +114,16 @@ static int do_resize(struct ctl_call *call, void *arg)
 		quota = kept_quota(s, name, size);
 	else if (quota > size)
 		return ctl_fail(call, EINVAL, "the quota is above the size");
-	r = exports_resize(s->exports, name, size, quota, &why);
+	e = exports_find(s->exports, name, strlen(name));
+	r = e ? leave_iscsi(call, s, e, false) : 0;
+	export_put(e);
 	if (r < 0)
+		return r;
+	r = exports_resize(s->exports, name, size, quota, &why);
+	if (r < 0) {
+		iscsi_sync(s->iscsi);
 		return ctl_fail(call, -r, "%.80s: %s", name, why);
+	}
 	log_note("export %s: resized to %s by %s", name,
 		 size_format(size, text, sizeof(text)), call->peer->text);
 	exports_changed(s);
@@ -120,6 +147,11 @@ static int do_drop(struct ctl_call *call, void *arg)
 	if (!e)
 		return ctl_fail(call, ENOENT, "no export '%.80s'", name);
 	users = export_users(e);
+	r = leave_iscsi(call, s, e, force);
+	if (r < 0) {
+		export_put(e);
+		return r;
+	}
 	r = exports_drop(s->exports, export_name(e), force);
 	if (!r)
 		kicked = conns_kick(s->conns, e, 0);
@@ -135,6 +167,8 @@ static int do_drop(struct ctl_call *call, void *arg)
 	export_put(e);
 	if (!r)
 		exports_changed(s);
+	else
+		iscsi_sync(s->iscsi);
 	return r;
 }
 
@@ -145,7 +179,7 @@ static int do_kick(struct ctl_call *call, void *arg)
 
 	if (ctl_arg_u64(call->req, "id", &id) < 0 || !id)
 		return ctl_fail(call, EINVAL, "it needs a connection's id, see who");
-	if (!conns_kick(s->conns, NULL, id))
+	if (iscsi_kick(s->iscsi, id) != 0 && !conns_kick(s->conns, NULL, id))
 		return ctl_fail(call, ENOENT, "no connection %llu",
 				(unsigned long long)id);
 	log_note("connection %llu: ended by %s", (unsigned long long)id,

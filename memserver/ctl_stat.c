@@ -11,6 +11,7 @@
 #include "lib/ctl_server.h"
 #include "lib/log.h"
 #include "memserver/front.h"
+#include "memserver/iscsi/iscsi.h"
 #include "memserver/server.h"
 #include "memserver/stats.h"
 
@@ -49,7 +50,7 @@ static void put_bool(struct json_object *o, const char *key, bool b)
 
 /* ---- exports ---- */
 
-static struct json_object *describe_export(struct export *e)
+static struct json_object *describe_export(struct server *s, struct export *e)
 {
 	const struct export_id *id = export_id(e);
 	struct json_object *o = json_object_new_object();
@@ -63,17 +64,25 @@ static struct json_object *describe_export(struct export *e)
 	put_text(o, "name", export_name(e));
 	put_u64(o, "size", export_size(e));
 	put_limit(o, "quota", export_quota(e));
+	export_settle(e);
 	put_u64(o, "resident", export_resident(e));
-	put_u64(o, "users", export_users(e));
+	put_u64(o, "users", export_users(e) + iscsi_sessions(s->iscsi, e));
 	put_text(o, "uuid", uuid);
 	put_text(o, "generation", id->generation);
 	put_u64(o, "nsid", id->nsid);
 	return o;
 }
 
+struct list_arg {
+	struct server *s;
+	struct json_object *array;
+};
+
 static int list_one(struct export *e, void *arg)
 {
-	json_object_array_add(arg, describe_export(e));
+	struct list_arg *a = arg;
+
+	json_object_array_add(a->array, describe_export(a->s, e));
 	return 0;
 }
 
@@ -81,8 +90,11 @@ int ctl_list(struct ctl_call *call, void *arg)
 {
 	struct server *s = arg;
 
-	call->result = json_object_new_array();
-	exports_each(s->exports, list_one, call->result);
+	struct list_arg a = { s, json_object_new_array() };
+
+	iscsi_look(s->iscsi);
+	call->result = a.array;
+	exports_each(s->exports, list_one, &a);
 	return 0;
 }
 
@@ -166,6 +178,39 @@ static int gather_client(const struct conn_info *info, void *arg)
 	return 0;
 }
 
+/* tgtd tells reads and writes of a session, no latencies. */
+static void stats_of_session(const struct tgt_counters *c, struct io_stats *ret)
+{
+	memset(ret, 0, sizeof(*ret));
+	ret->ops[IO_READ] = c->read_ops;
+	ret->bytes[IO_READ] = c->read_bytes;
+	ret->ops[IO_WRITE] = c->write_ops;
+	ret->bytes[IO_WRITE] = c->write_bytes;
+	ret->errors = c->errors;
+}
+
+struct initiators {
+	struct json_object *array;
+	const char *export; /* whose */
+};
+
+static int describe_initiator(const struct iscsi_session_info *info, void *arg)
+{
+	struct initiators *a = arg;
+	struct json_object *o;
+	struct io_stats st;
+
+	if (strcmp(info->export, a->export) != 0)
+		return 0;
+	stats_of_session(&info->counters, &st);
+	o = json_object_new_object();
+	put_text(o, "client", info->session.initiator);
+	put_u64(o, "connections", 1);
+	put_stats(o, &st, true);
+	json_object_array_add(a->array, o);
+	return 0;
+}
+
 static struct json_object *describe_clients(struct server *s, const char *name)
 {
 	struct clients cs = { .export = name,
@@ -183,6 +228,7 @@ static struct json_object *describe_clients(struct server *s, const char *name)
 		json_object_array_add(array, o);
 	}
 	free(cs.list);
+	iscsi_each(s->iscsi, describe_initiator, &(struct initiators){ array, name });
 	return array;
 }
 
@@ -217,6 +263,19 @@ static struct json_object *describe_doors(const struct server *s)
 	return array;
 }
 
+/* What tgtd is doing for us; null when iSCSI is off. */
+static struct json_object *describe_iscsi(const struct server *s)
+{
+	struct json_object *o;
+
+	if (!s->iscsi)
+		return NULL;
+	o = json_object_new_object();
+	put_u64(o, "pid", (uint64_t)iscsi_pid(s->iscsi));
+	put_u64(o, "restarts", iscsi_restarts(s->iscsi));
+	return o;
+}
+
 struct stat_arg {
 	struct server *s;
 	struct json_object *array;
@@ -225,7 +284,7 @@ struct stat_arg {
 static int stat_one(struct export *e, void *arg)
 {
 	struct stat_arg *a = arg;
-	struct json_object *o = describe_export(e);
+	struct json_object *o = describe_export(a->s, e);
 	struct io_stats st;
 
 	stats_of_export(e, a->s->engine.nr_workers, &st);
@@ -257,9 +316,11 @@ int ctl_stat(struct ctl_call *call, void *arg)
 	const char *name;
 	int r = ctl_arg_string(call->req, "name", &name);
 
+	iscsi_look(s->iscsi);
 	put_u64(o, "uptime_s", (now_ns() - s->started_ns) / 1000000000);
 	json_object_object_add(o, "pool", describe_pool(s->pool));
 	json_object_object_add(o, "doors", describe_doors(s));
+	json_object_object_add(o, "iscsi", describe_iscsi(s));
 	put_u64(o, "connections", conns_count(s->conns));
 	put_u64(o, "max_connections", s->engine.max_conns);
 	put_bool(o, "memory_locked", s->locked);
@@ -305,6 +366,28 @@ static int who_one(const struct conn_info *info, void *arg)
 	return 0;
 }
 
+static int who_session(const struct iscsi_session_info *info, void *arg)
+{
+	struct who_arg *a = arg;
+	struct json_object *o;
+	struct io_stats st;
+
+	if (info->id <= a->after)
+		return 0;
+	if (json_object_array_length(a->array) == WHO_MAX)
+		return 1;
+	stats_of_session(&info->counters, &st);
+	o = json_object_new_object();
+	put_u64(o, "id", info->id);
+	put_text(o, "peer", info->session.address);
+	put_text(o, "client", info->session.initiator);
+	put_text(o, "export", info->export);
+	put_text(o, "front", "iscsi");
+	put_stats(o, &st, false);
+	json_object_array_add(a->array, o);
+	return 0;
+}
+
 int ctl_who(struct ctl_call *call, void *arg)
 {
 	struct server *s = arg;
@@ -314,5 +397,6 @@ int ctl_who(struct ctl_call *call, void *arg)
 		return ctl_fail(call, EINVAL, "after must be a connection's id");
 	call->result = a.array = json_object_new_array();
 	conns_each(s->conns, who_one, &a);
+	iscsi_each(s->iscsi, who_session, &a);
 	return 0;
 }

@@ -21,6 +21,7 @@
 #include "memserver/acl.h"
 #include "memserver/conn_priv.h"
 #include "memserver/ctl.h"
+#include "memserver/iscsi/iscsi.h"
 #include "memserver/metrics.h"
 #include "memserver/server.h"
 
@@ -152,16 +153,17 @@ static int open_doors(struct server *s)
 		return -ENOMEM;
 	for (size_t i = 0; i < s->cfg.nr_doors && r == 0; i++) {
 		const struct door_cfg *d = &s->cfg.doors[i];
+		struct door *door = &s->doors[s->nr_doors];
 		unsigned int *nr = &s->engine.nr_nvme_doors;
 
-		if (!fronts[d->kind])
+		if (!fronts[d->kind]) /* iSCSI: another process serves it */
 			continue;
-		r = door_open(&s->doors[i], fronts[d->kind], &d->addr, &s->engine);
-		s->nr_doors = i + 1;
+		r = door_open(door, fronts[d->kind], &d->addr, &s->engine);
+		s->nr_doors++;
 		if (r == 0 && d->kind == DOOR_NVME &&
 		    *nr < sizeof(s->engine.nvme_doors) /
 				    sizeof(s->engine.nvme_doors[0]))
-			s->engine.nvme_doors[(*nr)++] = s->doors[i].addr.storage;
+			s->engine.nvme_doors[(*nr)++] = door->addr.storage;
 	}
 	return r;
 }
@@ -178,6 +180,11 @@ static int serve_doors(struct server *s)
 		log_note("ready: %s on %s", s->doors[i].front->name,
 			 addr_format(&s->doors[i].addr.sa, text, sizeof(text)));
 	}
+	for (size_t i = 0; i < s->cfg.nr_doors && r == 0; i++)
+		if (s->cfg.doors[i].kind == DOOR_ISCSI)
+			log_note("ready: iscsi on %s",
+				 addr_format(&s->cfg.doors[i].addr.sa, text,
+					     sizeof(text)));
 	return r;
 }
 
@@ -200,6 +207,7 @@ static void every_second(void *arg)
 	struct server *s = arg;
 
 	pool_watch_host(s->pool);
+	iscsi_sync(s->iscsi);
 	for (size_t i = 0; i < s->nr_doors; i++)
 		door_tick(&s->doors[i]);
 	sd_notify(0, "WATCHDOG=1");
@@ -275,6 +283,31 @@ static int start_engine(struct server *s)
 	return r;
 }
 
+/* Its portals are doors of the configuration that tgtd serves. */
+static int start_iscsi(struct server *s)
+{
+	struct addr *portals = calloc(s->cfg.nr_doors + 1, sizeof(*portals));
+	struct iscsi_cfg cfg = { .loop = s->loop,
+				 .exports = s->exports,
+				 .acl = s->cfg.acl,
+				 .folder = pool_path(s->pool),
+				 .portals = portals,
+				 .auth_path = s->cfg.iscsi_auth };
+	int r = 0;
+
+	if (!portals)
+		return -ENOMEM;
+	for (size_t i = 0; i < s->cfg.nr_doors; i++)
+		if (s->cfg.doors[i].kind == DOOR_ISCSI)
+			portals[cfg.nr_portals++] = s->cfg.doors[i].addr;
+	if (cfg.nr_portals)
+		r = pool_share(s->pool);
+	if (cfg.nr_portals && r == 0)
+		r = iscsi_start(&cfg, &s->iscsi);
+	free(portals);
+	return r;
+}
+
 static int start(struct server *s)
 {
 	int r = loop_new(&s->loop);
@@ -291,6 +324,8 @@ static int start(struct server *s)
 	if (r == 0)
 		r = start_engine(s);
 	if (r == 0)
+		r = start_iscsi(s);
+	if (r == 0)
 		r = ctl_start(s);
 	if (r == 0)
 		r = metrics_start(s);
@@ -304,6 +339,7 @@ static void stop(struct server *s)
 	metrics_stop(s);
 	ctl_stop(s);
 	engine_stop(&s->engine);
+	iscsi_stop(s->iscsi);
 	exports_close(s->exports);
 	conns_free(s->conns);
 	pool_close(s->pool);

@@ -14,6 +14,7 @@
 #include "memserver/worker.h"
 
 struct ctl_server;
+struct iscsi;
 struct metrics;
 
 struct server {
@@ -25,6 +26,7 @@ struct server {
 	struct engine engine;
 	struct door *doors; /* nr_doors of them */
 	size_t nr_doors;
+	struct iscsi *iscsi;     /* NULL: off or not started */
 	struct ctl_server *ctl;  /* NULL: not started */
 	struct metrics *metrics; /* NULL: off or not started */
 	uint64_t started_ns;     /* CLOCK_MONOTONIC */

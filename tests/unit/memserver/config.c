@@ -89,10 +89,11 @@ static void everything(void **state)
 		      "--allow 10.0.0.0/8 --allow nqn.x --control /c --metrics off "
 		      "--pool /p --pool-limit 3G --reserve 0"),
 		CONFIG_GO);
-	assert_shown("export=a=1073741824 export=b-2=2097152,quota=1048576 "
-		     "nvme=127.0.0.1:4421 nvme=[fd00::1]:1 discovery=off "
-		     "nbd=unix:/x nbd=10.0.0.1:10809 allow=10.0.0.0/8 allow=nqn.x "
-		     "open=no control=/c metrics=off pool=/p pool-limit=3G reserve=0 ");
+	assert_shown(
+		"export=a=1073741824 export=b-2=2097152,quota=1048576 "
+		"nvme=127.0.0.1:4421 nvme=[fd00::1]:1 discovery=off "
+		"nbd=unix:/x nbd=10.0.0.1:10809 iscsi=off allow=10.0.0.0/8 allow=nqn.x "
+		"open=no control=/c metrics=off pool=/p pool-limit=3G reserve=0 ");
 	config_fini(&cfg);
 	assert_int_equal(flags("--huge --numa-node 1 --threads 3 --no-spin "
 			       "--max-conns 9 --log-level debug --open=yes"),
@@ -160,6 +161,13 @@ static void bad_flags(void **state)
 		{ "--discovery 10.0.0.1", "--discovery", "beyond loopback", "--open" },
 		{ "--metrics 0.0.0.0", "--metrics", "beyond loopback", "--open" },
 		{ "--nbd 10.0.0.1 --allow nqn.x", "--nbd", "no NQN", "--allow ADDR" },
+		{ "--nbd 10.0.0.1 --allow iqn.x:y", "--nbd", "no NQN", "--allow ADDR" },
+		{ "--iscsi 10.0.0.1", "--iscsi", "beyond loopback",
+		  "initiator's name" },
+		{ "--iscsi 10.0.0.1 --allow nqn.x", "--iscsi", "beyond loopback", "" },
+		{ "--iscsi unix:/x", "--iscsi", "unix", "ADDR:PORT or off" },
+		{ "--iscsi --allow iqn.x:y --allow 10.0.0.1", "--allow", "either", "" },
+		{ "--iser", "--iser", "not offered", "--iscsi" },
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -200,7 +208,7 @@ static void doors_off(void **state)
 	assert_shown("nvme=off discovery=off nbd=127.0.0.1:10809 ");
 	config_fini(&cfg);
 	assert_int_equal(flags("--nbd 1 --nbd off --nbd 2"), CONFIG_GO);
-	assert_shown("nbd=127.0.0.1:2 open");
+	assert_shown("nbd=127.0.0.1:2 iscsi=off open");
 	config_fini(&cfg);
 }
 
@@ -288,6 +296,24 @@ static void names(void **state)
 		name, fn, NULL, NULL, NULL \
 	}
 
+static void iscsi(void **state)
+{
+	static const char *const cases[][2] = {
+		{ "--export 4G", "iscsi=off " },
+		{ "--iscsi --open", "iscsi=127.0.0.1:3260 " },
+		{ "--iscsi 7 --iscsi-auth /s", "iscsi=127.0.0.1:7 iscsi-auth=/s " },
+		{ "--iscsi 10.0.0.1 --allow iqn.x:y",
+		  "iscsi=10.0.0.1:3260 allow=iqn.x:y " },
+		{ "--iscsi 7 --iscsi off", "iscsi=off " },
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		assert_int_equal(flags(cases[i][0]), CONFIG_GO);
+		assert_shown(cases[i][1]);
+		config_fini(&cfg);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -300,6 +326,7 @@ int main(void)
 		TEST(doors_off, "a door can be off, and discovery goes with NVMe"),
 		TEST(file, "a file takes the same words, with comments and blanks"),
 		TEST(bad_files, "a bad line of a file is named by its number"),
+		TEST(iscsi, "iSCSI is off until it is asked for"),
 		TEST(nul_in_file, "a NUL in a file is refused"),
 		TEST(flags_win, "a flag replaces all that the file said of it"),
 		TEST(names, "a name may have 64 characters and no more"),

@@ -1,0 +1,463 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Portals in, a tgtd that takes orders out, again and again. Main thread. Its end is
+ * told by a pidfd; it is killed, not asked, to end: what it has acknowledged is in the
+ * pool's files by then, and its initiators reconnect either way.
+ */
+#include "memserver/iscsi/tgtd.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/pidfd.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "lib/cleanup.h"
+#include "lib/log.h"
+#include "memserver/iscsi/tgt_call.h"
+#include "memserver/iscsi/tgt_text.h"
+
+#define MS_NS          UINT64_C(1000000)
+#define LOOK_NS        (20 * MS_NS) /* while it starts */
+#define START_S        20           /* it must take orders by then */
+#define CALM_S         10 /* one that lived so long is started again at once */
+#define PAUSE_NS       (1000 * MS_NS)
+#define OLDEST         1000074 /* Debian 10's; tested with 1.0.85 */
+#define CONTROL_NUMBER "1"     /* tgtd adds it to the socket's name */
+
+enum state { TGTD_OFF, TGTD_STARTING, TGTD_UP };
+
+struct tgtd {
+	struct tgtd_cfg cfg; /* its strings and arrays: not to be used */
+	char *program;       /* owned; the path */
+	char *base, *socket; /* owned; the name it is told, the file it makes */
+	char *portals;       /* owned; the value of --iscsi */
+	char version[32];
+	_Atomic int state;
+	pid_t pid;  /* 0: none */
+	int pidfd;  /* owned, -1: none */
+	int output; /* owned, -1: none; what it says */
+	struct loop_fd watch, reader;
+	struct loop_timer timer;
+	time_t started;
+	char last[160]; /* the last line it said */
+	struct log_limit limit;
+};
+
+static time_t now_s(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec;
+}
+
+/* ---- finding it ---- */
+
+static char *find_program(void)
+{
+	static const char fallback[] = "/usr/sbin:/sbin:/usr/local/sbin";
+	const char *env = getenv("PATH");
+	_cleanup_free_ char *path = NULL;
+	char *rest, *dir, *file;
+
+	if (asprintf(&path, "%s:%s", env ? env : "", fallback) < 0) {
+		path = NULL;
+		return NULL;
+	}
+	for (rest = path; (dir = strsep(&rest, ":"));) {
+		if (*dir != '/' || asprintf(&file, "%s/tgtd", dir) < 0)
+			continue;
+		if (!access(file, X_OK))
+			return file;
+		free(file);
+	}
+	return NULL;
+}
+
+/* In the child: nothing inherited but what tgtd needs. Async-signal-safe only. */
+static void become(const char *program, char *const argv[], char *const envp[],
+		   int output)
+{
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	sigset_t none;
+
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (null < 0 || dup2(null, 0) < 0 || dup2(output, 1) < 0 || dup2(output, 2) < 0)
+		_exit(126);
+	execve(program, argv, envp);
+	_exit(127);
+}
+
+/* Runs it with output to a pipe that it never waits for. */
+static int spawn(const char *program, char *const argv[], const char *base,
+		 pid_t *ret_pid, int *ret_output)
+{
+	_cleanup_free_ char *named = NULL;
+	char *envp[] = { "PATH=/usr/sbin:/usr/bin:/sbin:/bin", NULL, NULL };
+	int fds[2];
+	pid_t pid, parent = getpid();
+
+	if (asprintf(&named, "TGT_IPC_SOCKET=%s", base) < 0) {
+		named = NULL;
+		return -ENOMEM;
+	}
+	envp[1] = named;
+	if (pipe2(fds, O_CLOEXEC | O_NONBLOCK) < 0)
+		return -errno;
+	pid = fork();
+	if (pid == 0) {
+		if (getppid() != parent)
+			_exit(125);
+		become(program, argv, envp, fds[1]);
+	}
+	close(fds[1]);
+	if (pid < 0) {
+		close(fds[0]);
+		return -errno;
+	}
+	*ret_pid = pid;
+	*ret_output = fds[0];
+	return 0;
+}
+
+static int check_version(struct tgtd *d)
+{
+	char *argv[] = { "tgtd", "--version", NULL };
+	_cleanup_close_ int output = -1;
+	char text[64] = "";
+	pid_t pid;
+	int r = spawn(d->program, argv, "/nonexistent", &pid, &output);
+
+	if (r < 0)
+		return r;
+	waitpid(pid, NULL, 0);
+	if (read(output, text, sizeof(text) - 1) < 0)
+		*text = '\0';
+	snprintf(d->version, sizeof(d->version), "%.*s",
+		 (int)strspn(text, "0123456789."), text);
+	if (tgt_text_version(d->version) >= OLDEST)
+		return 0;
+	log_err("iscsi: %s is version '%s', 1.0.74 or newer is needed", d->program,
+		d->version);
+	return -EOPNOTSUPP;
+}
+
+/* ---- its life ---- */
+
+static void look(void *arg);
+
+static int launch(struct tgtd *d)
+{
+	char *argv[] = {
+		"tgtd", "-f", "-C", CONTROL_NUMBER, "--iscsi", d->portals, NULL
+	};
+	int r = spawn(d->program, argv, d->base, &d->pid, &d->output);
+
+	if (r < 0) {
+		d->pid = 0;
+		return r;
+	}
+	*d->last = '\0';
+	d->started = now_s();
+	atomic_store(&d->state, TGTD_STARTING);
+	return 0;
+}
+
+static void say_line(struct tgtd *d, char *line)
+{
+	unsigned int held = 0;
+
+	for (char *c = line; *c; c++)
+		if ((unsigned char)*c < ' ' || *c == '\x7f')
+			*c = '?';
+	snprintf(d->last, sizeof(d->last), "%s", line);
+	if (strstr(line, "io error") && log_limit_ok(&d->limit, &held))
+		log_warn("%s (%u like it not shown); a full pool ends so", line, held);
+	else
+		log_debug("%s", line);
+}
+
+static void on_output(void *arg, uint32_t events)
+{
+	struct tgtd *d = arg;
+	char text[4096], *rest = text, *line;
+	ssize_t n = read(d->output, text, sizeof(text) - 1);
+
+	if (n <= 0) {
+		if (n == 0 || errno != EAGAIN)
+			loop_fd_del(&d->reader);
+		return;
+	}
+	text[n] = '\0';
+	while ((line = strsep(&rest, "\n")))
+		if (*line)
+			say_line(d, line);
+}
+
+/* It has been waited for. */
+static void forget(struct tgtd *d)
+{
+	loop_fd_del(&d->watch);
+	loop_fd_del(&d->reader);
+	cleanup_close(&d->pidfd);
+	cleanup_close(&d->output);
+	d->pidfd = d->output = -1;
+	d->pid = 0;
+}
+
+/* Says what `status` of waitpid means, with its last words. */
+static void tell_end(struct tgtd *d, int status)
+{
+	if (WIFSIGNALED(status))
+		log_err("iscsi: tgtd (pid %d) was killed by signal %d%s%s", (int)d->pid,
+			WTERMSIG(status), *d->last ? "; its last words: " : "",
+			d->last);
+	else
+		log_err("iscsi: tgtd (pid %d) ended with status %d%s%s", (int)d->pid,
+			WEXITSTATUS(status), *d->last ? "; its last words: " : "",
+			d->last);
+}
+
+static void on_end(void *arg, uint32_t events)
+{
+	struct tgtd *d = arg;
+	time_t lived = now_s() - d->started;
+	int status = 0;
+
+	if (waitpid(d->pid, &status, WNOHANG) == 0)
+		return;
+	on_output(d, 0);
+	tell_end(d, status);
+	forget(d);
+	atomic_store(&d->state, TGTD_OFF);
+	d->cfg.down(d->cfg.arg);
+	loop_timer_set(&d->timer, lived >= CALM_S ? MS_NS : PAUSE_NS, 0);
+}
+
+static int watch(struct tgtd *d)
+{
+	int r;
+
+	d->pidfd = pidfd_open(d->pid, 0);
+	if (d->pidfd < 0)
+		return -errno;
+	r = loop_fd_add(d->cfg.loop, &d->watch, d->pidfd, EPOLLIN, on_end, d);
+	if (r == 0)
+		r = loop_fd_add(d->cfg.loop, &d->reader, d->output, EPOLLIN, on_output,
+				d);
+	return r;
+}
+
+/* 1: it takes orders and is configured; 0: not yet; -errno: configuring it failed. */
+static int try_up(struct tgtd *d)
+{
+	struct tgt_request req = TGT_REQUEST(TGT_SYSTEM, TGT_SHOW, -1);
+	int r = tgt_call(d->socket, &req, 1000, NULL);
+
+	if (r < 0)
+		return 0;
+	atomic_store(&d->state, TGTD_UP);
+	r = d->cfg.up(d->cfg.arg);
+	if (r < 0)
+		return r;
+	log_note("iscsi: tgtd %s serves (pid %d)", d->version, (int)d->pid);
+	return 1;
+}
+
+/* The timer: bring it up again, step by step. */
+static void look(void *arg)
+{
+	struct tgtd *d = arg;
+	int r = 0;
+
+	if (atomic_load(&d->state) == TGTD_OFF) {
+		r = launch(d);
+		if (r == 0)
+			r = watch(d);
+	} else if (atomic_load(&d->state) == TGTD_STARTING) {
+		r = try_up(d);
+		if (r > 0)
+			return;
+		if (r == 0 && now_s() - d->started > START_S)
+			r = -ETIMEDOUT;
+	}
+	if (r < 0) {
+		log_err("iscsi: starting tgtd again: %s", strerror(-r));
+		if (d->pid)
+			kill(d->pid, SIGKILL); /* on_end goes on from there */
+		else
+			loop_timer_set(&d->timer, PAUSE_NS, 0);
+		return;
+	}
+	loop_timer_set(&d->timer, LOOK_NS, 0);
+}
+
+/* The first time we wait: a server that can't serve should say so at once. */
+static int first_start(struct tgtd *d)
+{
+	static const struct timespec pause = { 0, LOOK_NS };
+	int r = launch(d), status;
+
+	while (r == 0) {
+		if (waitpid(d->pid, &status, WNOHANG) == d->pid) {
+			on_output(d, 0);
+			tell_end(d, status);
+			log_err("iscsi: it did not start; is %s taken by another "
+				"program?",
+				d->portals);
+			forget(d);
+			return -ECHILD;
+		}
+		r = try_up(d);
+		if (r == 0 && now_s() - d->started > START_S) {
+			log_err("iscsi: tgtd takes no orders at %s", d->socket);
+			r = -ETIMEDOUT;
+		}
+		if (r == 0)
+			nanosleep(&pause, NULL);
+	}
+	return r < 0 ? r : watch(d);
+}
+
+/* ---- up and down ---- */
+
+static int name_portals(struct tgtd *d)
+{
+	char text[ADDR_TEXT_MAX];
+	size_t len = 0;
+	FILE *f = open_memstream(&d->portals, &len);
+
+	if (!f)
+		return -ENOMEM;
+	for (size_t i = 0; i < d->cfg.nr_portals; i++)
+		fprintf(f, "%sportal=%s", i ? "," : "",
+			addr_format(&d->cfg.portals[i].sa, text, sizeof(text)));
+	return fclose(f) ? -ENOMEM : 0;
+}
+
+static int name_socket(struct tgtd *d)
+{
+	if (asprintf(&d->base, "%s/tgtd", d->cfg.folder) < 0) {
+		d->base = NULL;
+		return -ENOMEM;
+	}
+	if (asprintf(&d->socket, "%s." CONTROL_NUMBER, d->base) < 0) {
+		d->socket = NULL;
+		return -ENOMEM;
+	}
+	if (strlen(d->socket) < sizeof(((struct sockaddr_un *)0)->sun_path))
+		return 0;
+	log_err("iscsi: the pool's path is too long for tgtd's socket (%s); give a "
+		"shorter one with --pool DIR",
+		d->socket);
+	return -ENAMETOOLONG;
+}
+
+static int prepare(struct tgtd *d)
+{
+	int r = name_socket(d);
+
+	if (r == 0)
+		r = name_portals(d);
+	if (r < 0)
+		return r;
+	if (geteuid() != 0) {
+		log_err("iscsi: tgtd takes orders from root only: run memserver as "
+			"root, or without --iscsi");
+		return -EPERM;
+	}
+	d->program = find_program();
+	if (!d->program) {
+		log_err("iscsi: tgtd is not installed (neither in PATH nor in "
+			"/usr/sbin): install the package tgt, or run without --iscsi");
+		return -ENOENT;
+	}
+	return check_version(d);
+}
+
+int tgtd_start(const struct tgtd_cfg *cfg, struct tgtd **ret)
+{
+	struct tgtd *d = calloc(1, sizeof(*d));
+	int r;
+
+	if (!d)
+		return -ENOMEM;
+	d->cfg = *cfg;
+	d->pidfd = d->output = -1;
+	d->limit = (struct log_limit)LOG_LIMIT_INIT;
+	*ret = d; /* `up` wants to know it; taken back on failure */
+	r = loop_timer_init(cfg->loop, &d->timer, look, d);
+	if (r == 0)
+		r = prepare(d);
+	if (r == 0)
+		r = first_start(d);
+	d->cfg.folder = NULL;
+	d->cfg.portals = NULL;
+	if (r < 0) {
+		*ret = NULL;
+		tgtd_stop(d);
+	}
+	return r;
+}
+
+void tgtd_stop(struct tgtd *d)
+{
+	char *lock = NULL;
+
+	if (!d)
+		return;
+	atomic_store(&d->state, TGTD_OFF);
+	loop_timer_fini(&d->timer);
+	if (d->pid) {
+		kill(d->pid, SIGKILL);
+		waitpid(d->pid, NULL, 0);
+		forget(d);
+	}
+	if (d->socket) {
+		unlink(d->socket);
+		if (asprintf(&lock, "%s.lock", d->socket) > 0)
+			unlink(lock);
+		free(lock);
+	}
+	free(d->program);
+	free(d->base);
+	free(d->socket);
+	free(d->portals);
+	free(d);
+}
+
+void tgtd_kill(struct tgtd *d)
+{
+	if (d->pid)
+		kill(d->pid, SIGKILL);
+}
+
+bool tgtd_is_up(const struct tgtd *d)
+{
+	return d && atomic_load(&d->state) == TGTD_UP;
+}
+
+const char *tgtd_socket(const struct tgtd *d)
+{
+	return d->socket;
+}
+
+int tgtd_pid(const struct tgtd *d)
+{
+	return (int)d->pid;
+}
+
+const char *tgtd_version(const struct tgtd *d)
+{
+	return d->version;
+}
