@@ -24,7 +24,7 @@ static bool plan(const struct prefetch *f, uint64_t pfn, int64_t stride, uint32_
 {
 	uint64_t room;
 
-	if (pfn >= f->nr_pages)
+	if (pfn >= f->nr_pages || !stride)
 		return false;
 	room = stride > 0 ? (f->nr_pages - 1 - pfn) / (uint64_t)stride
 			  : pfn / (uint64_t)-stride;
