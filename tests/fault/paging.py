@@ -200,6 +200,19 @@ def auto_resume():
     daemon.detach()
 
 
+@test("attached and detached again and again under load, nothing is lost")
+def again():
+    process = Paged(size="32M")
+    process.expect("fill")
+    process.send("run random 600000 50 2")
+    for _ in range(12):
+        daemon = Daemon("--pid", str(process.pid), "--ram", "8M", *SSD)
+        daemon.wait_squeezed()
+        daemon.detach()
+    check(process.answer().startswith("ok"), "run")
+    process.expect("verify")
+
+
 @test("SIGTERM brings everything back and leaves an ordinary process")
 def sigterm():
     process, daemon = paged()

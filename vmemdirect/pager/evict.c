@@ -470,6 +470,11 @@ static void *evictor_main(void *arg)
 	bool working = false;
 
 	while (!atomic_load(&e->p->stop_evictor)) {
+		if (atomic_load(&e->p->bring_back)) {
+			atomic_store(&e->p->evictions_over, true);
+			rest(e, -1);
+			continue;
+		}
 		uint64_t missing =
 			missing_room(e, working ? pager_high_water : pager_low_water);
 

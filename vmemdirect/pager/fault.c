@@ -313,11 +313,14 @@ static bool bring_back_run(struct fault_thread *f)
 	return true;
 }
 
-/* The end of a pass: what was being evicted when it began, or could not be read, needs
- * another one. */
+/*
+ * The end of a pass: what was being evicted when it began, or could not be read, needs
+ * another one. Only when the evictor has said that it will never evict again does the
+ * count mean anything: what leaves after it would read as zeros once unregistered.
+ */
 static void end_pass(struct fault_thread *f)
 {
-	if (!pager_stored_absent(f->p)) {
+	if (atomic_load(&f->p->evictions_over) && !pager_stored_absent(f->p)) {
 		f->back_done = true;
 		pager_raise(f->p, PAGER_BROUGHT_BACK);
 		return;

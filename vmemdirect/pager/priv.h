@@ -50,6 +50,8 @@ struct pager {
 	_Atomic int policy;     /* M */
 	_Atomic uint64_t used;  /* F adds before it fills, E subtracts after a hole */
 	_Atomic bool stop_evictor, stop, bring_back;
+	_Atomic bool
+		evictions_over; /* E: has seen bring_back, will never evict again */
 	_Atomic uint64_t probe_hits, probe_misses; /* E adds, F takes */
 	_Atomic bool starved;                      /* F: a fault waits for room */
 	_Atomic uint32_t events;
