@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "lib/be.h"
 #include "lib/proto/nbd.h"
 
 /* A server that never comes to the end of an option; a list may be long. */
@@ -44,22 +45,6 @@ static void put_option(struct nbd_handshake *h, uint32_t option, uint32_t len)
 	put(h, &o, sizeof(o));
 	h->option = option;
 	h->nr_replies = 0;
-}
-
-static uint16_t get_be16(const uint8_t *p)
-{
-	uint16_t v;
-
-	memcpy(&v, p, sizeof(v));
-	return be16toh(v);
-}
-
-static uint32_t get_be32(const uint8_t *p)
-{
-	uint32_t v;
-
-	memcpy(&v, p, sizeof(v));
-	return be32toh(v);
 }
 
 int nbd_handshake_init(struct nbd_handshake *h, const char *name)
@@ -139,21 +124,21 @@ static int feed_info(struct nbd_handshake *h, const uint8_t *body)
 {
 	if (h->len < 2)
 		return -EPROTO;
-	switch (get_be16(body)) {
+	switch (be_get16(body)) {
 	case NBD_INFO_EXPORT:
 		if (h->len != sizeof(struct nbd_info_export))
 			return -EPROTO;
 		h->info.size_bytes =
-			(uint64_t)get_be32(body + 2) << 32 | get_be32(body + 6);
-		h->info.flags = get_be16(body + 10);
+			(uint64_t)be_get32(body + 2) << 32 | be_get32(body + 6);
+		h->info.flags = be_get16(body + 10);
 		h->has_export = true;
 		return 0;
 	case NBD_INFO_BLOCK_SIZE:
 		if (h->len != sizeof(struct nbd_info_block_size))
 			return -EPROTO;
-		h->info.block_min = get_be32(body + 2);
-		h->info.block_preferred = get_be32(body + 6);
-		h->info.block_max = get_be32(body + 10);
+		h->info.block_min = be_get32(body + 2);
+		h->info.block_preferred = be_get32(body + 6);
+		h->info.block_max = be_get32(body + 10);
 		return 0;
 	case NBD_INFO_NAME:
 		return info_name(h, body + 2, h->len - 2);
@@ -168,7 +153,7 @@ static int feed_server(struct nbd_handshake *h, const uint8_t *body)
 
 	if (h->len < 4)
 		return -EPROTO;
-	len = get_be32(body);
+	len = be_get32(body);
 	if (len > h->len - 4)
 		return -EPROTO;
 	if (h->found)

@@ -14,6 +14,7 @@
 
 #include "bench/lib/conn.h"
 #include "bench/lib/net.h"
+#include "lib/be.h"
 
 #define BHS           48 /* basic header segment */
 #define LUN           1
@@ -32,44 +33,10 @@ enum opcode {
 	OP_R2T = 0x31,
 };
 
-static void put16(uint8_t *p, uint16_t v)
-{
-	v = htobe16(v);
-	memcpy(p, &v, sizeof(v));
-}
-
-static void put32(uint8_t *p, uint32_t v)
-{
-	v = htobe32(v);
-	memcpy(p, &v, sizeof(v));
-}
-
-static void put64(uint8_t *p, uint64_t v)
-{
-	v = htobe64(v);
-	memcpy(p, &v, sizeof(v));
-}
-
-static uint32_t get32(const uint8_t *p)
-{
-	uint32_t v;
-
-	memcpy(&v, p, sizeof(v));
-	return be32toh(v);
-}
-
-static uint64_t get64(const uint8_t *p)
-{
-	uint64_t v;
-
-	memcpy(&v, p, sizeof(v));
-	return be64toh(v);
-}
-
 /* The 24-bit length of the data segment shares its word with the AHS length. */
 static uint32_t data_len(const uint8_t *bhs)
 {
-	return get32(bhs + 4) & 0xffffff;
+	return be_get32(bhs + 4) & 0xffffff;
 }
 
 static size_t padded(uint32_t len)
@@ -139,11 +106,11 @@ static int login(struct conn *c)
 		memset(bhs, 0, sizeof(bhs));
 		bhs[0] = OP_LOGIN;
 		bhs[1] = 0x87; /* from operational negotiation to full feature */
-		put32(bhs + 4, (uint32_t)len);
+		be_put32(bhs + 4, (uint32_t)len);
 		bhs[8] = 0x80; /* a random ISID: type, then the connection's number */
-		put16(bhs + 12, (uint16_t)(c->id + 1));
-		put32(bhs + 16, TAG_LOGIN);
-		put32(bhs + 28, c->stat_sn);
+		be_put16(bhs + 12, (uint16_t)(c->id + 1));
+		be_put32(bhs + 16, TAG_LOGIN);
+		be_put32(bhs + 28, c->stat_sn);
 		memset(text + len, 0, 4);
 		r = net_write(c->fd, bhs, sizeof(bhs));
 		if (!r)
@@ -165,7 +132,7 @@ static int login(struct conn *c)
 			return -EACCES;
 		}
 		take_keys(c, answer, n);
-		c->stat_sn = get32(rsp + 24) + 1;
+		c->stat_sn = be_get32(rsp + 24) + 1;
 		if ((rsp[1] & 0x83) == 0x83)
 			return 0;
 	}
@@ -178,12 +145,12 @@ static void command(struct conn *c, uint8_t *bhs, uint8_t flags, uint32_t tag,
 	memset(bhs, 0, BHS);
 	bhs[0] = OP_SCSI;
 	bhs[1] = 0x80 | flags | 1; /* final, simple task */
-	put32(bhs + 4, immediate);
+	be_put32(bhs + 4, immediate);
 	bhs[9] = LUN;
-	put32(bhs + 16, tag);
-	put32(bhs + 20, transfer);
-	put32(bhs + 24, c->cmd_sn++);
-	put32(bhs + 28, c->stat_sn);
+	be_put32(bhs + 16, tag);
+	be_put32(bhs + 20, transfer);
+	be_put32(bhs + 24, c->cmd_sn++);
+	be_put32(bhs + 28, c->stat_sn);
 }
 
 #define FLAG_READ  0x40
@@ -212,7 +179,7 @@ static int one(struct conn *c, const uint8_t *cdb, void *in, uint32_t in_len,
 		if (!r)
 			r = net_skip(c->fd, padded(n) - n);
 		if (bhs[0] == OP_SCSI_RSP || (bhs[0] == OP_DATA_IN && bhs[1] & 1)) {
-			c->stat_sn = get32(bhs + 24) + 1;
+			c->stat_sn = be_get32(bhs + 24) + 1;
 			*ret_status = bhs[3];
 			return r;
 		}
@@ -234,8 +201,8 @@ static int capacity(struct conn *c)
 		r = one(c, read_capacity_16, in, sizeof(in), &status);
 	if (r < 0)
 		return r;
-	c->target->lba_bytes = get32(in + 8);
-	c->target->size_bytes = (get64(in) + 1) * c->target->lba_bytes;
+	c->target->lba_bytes = be_get32(in + 8);
+	c->target->size_bytes = (be_get64(in) + 1) * c->target->lba_bytes;
 	return status || c->target->lba_bytes < 512 ? -EIO : 0;
 }
 
@@ -261,12 +228,12 @@ static void submit_unmap(struct conn *c, struct request *r)
 
 	command(c, bhs, FLAG_WRITE, r->tag, UNMAP_LEN, UNMAP_LEN);
 	bhs[32] = 0x42;
-	put16(bhs + 32 + 7, UNMAP_LEN);
+	be_put16(bhs + 32 + 7, UNMAP_LEN);
 	memset(list, 0, UNMAP_LEN);
-	put16(list, UNMAP_LEN - 2);
-	put16(list + 2, 16);
-	put64(list + 8, r->offset / c->target->lba_bytes);
-	put32(list + 16, r->len_bytes / c->target->lba_bytes);
+	be_put16(list, UNMAP_LEN - 2);
+	be_put16(list + 2, 16);
+	be_put64(list + 8, r->offset / c->target->lba_bytes);
+	be_put32(list + 16, r->len_bytes / c->target->lba_bytes);
 	conn_push(c, bhs, BHS);
 	conn_push(c, list, UNMAP_LEN);
 }
@@ -286,8 +253,8 @@ static void iscsi_submit(struct conn *c, struct request *r)
 	command(c, bhs, r->op == IO_READ ? FLAG_READ : FLAG_WRITE, r->tag, r->len_bytes,
 		now);
 	bhs[32] = r->op == IO_READ ? 0x88 : 0x8a; /* READ(16), WRITE(16) */
-	put64(bhs + 34, r->offset / lba);
-	put32(bhs + 42, r->len_bytes / lba);
+	be_put64(bhs + 34, r->offset / lba);
+	be_put32(bhs + 42, r->len_bytes / lba);
 	conn_push(c, bhs, BHS);
 	if (now)
 		conn_push(c, r->data, now);
@@ -295,7 +262,7 @@ static void iscsi_submit(struct conn *c, struct request *r)
 
 static int on_r2t(struct conn *c, struct request *r, const uint8_t *head)
 {
-	uint32_t at = get32(head + 40), left = get32(head + 44), sn = 0;
+	uint32_t at = be_get32(head + 40), left = be_get32(head + 44), sn = 0;
 	uint8_t *bhs = r->aux;
 
 	if (r->op != IO_WRITE || at > r->len_bytes || left > r->len_bytes - at)
@@ -307,13 +274,13 @@ static int on_r2t(struct conn *c, struct request *r, const uint8_t *head)
 		memset(bhs, 0, BHS);
 		bhs[0] = OP_DATA_OUT;
 		bhs[1] = left ? 0 : 0x80;
-		put32(bhs + 4, n);
+		be_put32(bhs + 4, n);
 		bhs[9] = LUN;
-		put32(bhs + 16, r->tag);
+		be_put32(bhs + 16, r->tag);
 		memcpy(bhs + 20, head + 20, 4); /* target's transfer tag */
-		put32(bhs + 28, c->stat_sn);
-		put32(bhs + 36, sn);
-		put32(bhs + 40, at);
+		be_put32(bhs + 28, c->stat_sn);
+		be_put32(bhs + 36, sn);
+		be_put32(bhs + 40, at);
 		conn_push(c, bhs, BHS);
 		conn_push(c, r->data + at, n);
 		at += n;
@@ -323,21 +290,21 @@ static int on_r2t(struct conn *c, struct request *r, const uint8_t *head)
 
 static int on_data_in(struct conn *c, struct request *r, const uint8_t *head)
 {
-	uint32_t at = get32(head + 40), len = data_len(head);
+	uint32_t at = be_get32(head + 40), len = data_len(head);
 
 	if (r->op != IO_READ || !len || at > r->len_bytes || len > r->len_bytes - at ||
 	    len % 4)
 		return -EPROTO;
 	c->payload_last = head[1] & 1; /* carries the status */
 	if (c->payload_last)
-		c->stat_sn = get32(head + 24) + 1;
+		c->stat_sn = be_get32(head + 24) + 1;
 	conn_expect(c, r, at, len);
 	return 0;
 }
 
 static int on_status(struct conn *c, struct request *r, const uint8_t *head)
 {
-	c->stat_sn = get32(head + 24) + 1;
+	c->stat_sn = be_get32(head + 24) + 1;
 	if (head[2] || head[3]) {
 		fprintf(stderr,
 			"iscsi: response %#x, status %#x at offset %" PRIu64 "\n",
@@ -352,7 +319,7 @@ static int on_status(struct conn *c, struct request *r, const uint8_t *head)
 
 static int iscsi_reply(struct conn *c, const uint8_t *head, size_t have)
 {
-	struct request *r = conn_find(c, get32(head + 16));
+	struct request *r = conn_find(c, be_get32(head + 16));
 	int err = -EPROTO;
 
 	if (!r)

@@ -2,27 +2,10 @@
 /* Option bytes in, views out. Pure. */
 #include "memserver/nbd/option.h"
 
-#include <endian.h>
 #include <errno.h>
-#include <string.h>
 
+#include "lib/be.h"
 #include "lib/proto/nbd.h"
-
-static uint16_t get16(const uint8_t *p)
-{
-	uint16_t v;
-
-	memcpy(&v, p, sizeof(v));
-	return be16toh(v);
-}
-
-static uint32_t get32(const uint8_t *p)
-{
-	uint32_t v;
-
-	memcpy(&v, p, sizeof(v));
-	return be32toh(v);
-}
 
 /* A 32-bit length and that many bytes; returns what is used, or -EPROTO. */
 static ssize_t get_text(const uint8_t *p, size_t len, struct nbd_text *ret)
@@ -31,7 +14,7 @@ static ssize_t get_text(const uint8_t *p, size_t len, struct nbd_text *ret)
 
 	if (len < 4)
 		return -EPROTO;
-	n = get32(p);
+	n = be_get32(p);
 	if (n > NBD_MAX_STRING || n > len - 4)
 		return -EPROTO;
 	ret->text = (const char *)p + 4;
@@ -50,7 +33,7 @@ int nbd_option_info(const uint8_t *data, size_t len, struct nbd_opt_info *ret)
 	len -= (size_t)used;
 	if (len < 2)
 		return -EPROTO;
-	info.nr_requests = get16(data);
+	info.nr_requests = be_get16(data);
 	info.requests = data + 2;
 	if (len - 2 != (size_t)info.nr_requests * 2)
 		return -EPROTO;
@@ -60,7 +43,7 @@ int nbd_option_info(const uint8_t *data, size_t len, struct nbd_opt_info *ret)
 
 uint16_t nbd_option_request(const struct nbd_opt_info *info, uint16_t i)
 {
-	return get16(info->requests + 2 * (size_t)i);
+	return be_get16(info->requests + 2 * (size_t)i);
 }
 
 int nbd_option_query(const struct nbd_opt_meta *m, const uint8_t **at,
@@ -88,7 +71,7 @@ int nbd_option_meta(const uint8_t *data, size_t len, struct nbd_opt_meta *ret)
 	len -= (size_t)used;
 	if (len < 4)
 		return -EPROTO;
-	m.nr_queries = get32(data);
+	m.nr_queries = be_get32(data);
 	m.queries = at = data + 4;
 	m.queries_len = len - 4;
 	for (uint32_t i = 0; i < m.nr_queries; i++) {

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "lib/be.h"
 #include "memserver/front.h"
 #include "memserver/nbd/nbd.h"
 
@@ -74,24 +75,6 @@ void nbd_enter_transmission(struct conn *c, struct export *e)
 
 /* ---- answers ---- */
 
-static void put16(uint8_t *p, uint16_t v)
-{
-	v = htobe16(v);
-	memcpy(p, &v, sizeof(v));
-}
-
-static void put32(uint8_t *p, uint32_t v)
-{
-	v = htobe32(v);
-	memcpy(p, &v, sizeof(v));
-}
-
-static void put64(uint8_t *p, uint64_t v)
-{
-	v = htobe64(v);
-	memcpy(p, &v, sizeof(v));
-}
-
 static void simple_head(struct nbd_slot *s, uint32_t error)
 {
 	struct nbd_simple_reply h = {
@@ -151,8 +134,8 @@ static void finish_slot(struct conn *c, struct nbd_slot *s, int r)
 		simple_head(s, r < 0 ? wire_error(r) : 0);
 	} else if (r < 0) {
 		p = chunk_head(s, NBD_REPLY_ERROR, 6, 6);
-		put32(p, wire_error(r));
-		put16(p + 4, 0);
+		be_put32(p, wire_error(r));
+		be_put16(p + 4, 0);
 	} else {
 		chunk_head(s, NBD_REPLY_NONE, 0, 0);
 	}
@@ -224,13 +207,13 @@ static void do_read(struct conn *c, struct nbd_slot *s, const struct request *rq
 	} else if (export_extent(n->export, rq->offset, rq->len, &hole) == rq->len &&
 		   hole) {
 		p = chunk_head(s, NBD_REPLY_OFFSET_HOLE, 12, 12);
-		put64(p, rq->offset);
-		put32(p + 8, rq->len);
+		be_put64(p, rq->offset);
+		be_put32(p + 8, rq->len);
 		conn_send(c, &s->tx);
 		return;
 	} else {
 		p = chunk_head(s, NBD_REPLY_OFFSET_DATA, 8 + rq->len, 8);
-		put64(p, rq->offset);
+		be_put64(p, rq->offset);
 	}
 	s->tx.export = n->export;
 	s->tx.payload_len = rq->len;
@@ -340,11 +323,11 @@ static void do_block_status(struct conn *c, struct nbd_slot *s,
 		bool hole;
 		uint64_t run = export_extent(n->export, at, end - at, &hole);
 
-		put32(p, (uint32_t)run);
-		put32(p + 4, hole ? NBD_STATE_HOLE | NBD_STATE_ZERO : 0);
+		be_put32(p, (uint32_t)run);
+		be_put32(p + 4, hole ? NBD_STATE_HOLE | NBD_STATE_ZERO : 0);
 		at += run;
 	}
-	put32(s->extents, NBD_CONTEXT_ID);
+	be_put32(s->extents, NBD_CONTEXT_ID);
 	chunk_head(s, NBD_REPLY_BLOCK_STATUS, 4 + 8 * nr, 0);
 	s->tx.data = s->extents;
 	s->tx.payload_len = 4 + 8 * nr;
