@@ -46,6 +46,17 @@ def patterns():
         daemon.detach()
 
 
+@test("the null tier pages without a disk")
+def null_tier():
+    process = Paged()
+    process.expect("fill")
+    daemon = Daemon("--pid", str(process.pid), *RAM, "--tier", "null")
+    process.expect("run random 15000 50 2")
+    process.expect("verify")
+    daemon.detach()
+    process.expect("verify")
+
+
 @test("the limit goes up and down under load, and holds")
 def resized():
     process, daemon = paged()
@@ -230,7 +241,7 @@ def ends():
     check(not os.path.exists(f"{T}/state/t"), "files are left")
 
 
-@test("an idle daemon sleeps")
+@test("an idle daemon sleeps, and is small")
 def idle():
     process, daemon = paged()
     daemon.wait_squeezed()
@@ -244,6 +255,9 @@ def idle():
     waits = [open(f"/proc/{daemon.child.pid}/task/{t}/status").read() for t in threads]
     check(all("State:\tS" in w for w in waits), "a thread is running")
     check(cpu() - before <= 1, "it uses the CPU")
+    rss = int(open(f"/proc/{daemon.child.pid}/status").read().split("VmRSS:")[1].split()[0]) << 10
+    if "san" not in B:
+        check(rss <= 16 * 16384 + 32 * MIB, f"{rss} bytes of its own")
     daemon.detach()
 
 

@@ -1,0 +1,114 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+# timeout: 600
+"""Attaching to a stock QEMU started in all the ways it can be: it works, or says why not."""
+import os
+import socket
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), ".."))
+from libguest import Guest  # noqa: E402
+from libpaging import T, Daemon, check, main, refused, test  # noqa: E402
+
+SSD = ("--ssd", f"{T}/swap")
+MIB = 128
+LONG = 10000000  # accesses: until the test ends it
+SYSCTL = "/proc/sys/vm/unprivileged_userfaultfd"
+
+
+def guest(memory="memory-backend-memfd,id=mem0,size=128M,share=on", options=(), accesses=3000):
+    return Guest(mib=MIB, work_mib=50, accesses=accesses, memory=memory, options=options, name="matrix")
+
+
+def works(g):
+    """Paged, verified by the guest to its end."""
+    g.wait_for("pagework: starts")
+    daemon = Daemon("--qmp", g.qmp, "--ram", "32M", *SSD, name="matrix")
+    line = g.wait_for("pagework: verified")
+    check(line.endswith(" 0 bad"), line)
+    check(daemon.child.wait(60) == 0, daemon.text())
+
+
+def is_refused(g, *wanted, options=()):
+    """Refused; the guest goes on."""
+    g.wait_for("pagework: starts")
+    said = refused("--qmp", g.qmp, "--ram", "32M", *SSD, *options, name="matrix")
+    for want in wanted:
+        check(want in said, f"'{want}' is not in: {said}")
+    check(g.child.poll() is None, "the guest has ended")
+
+
+@test("memfd, preallocated, not sealed")
+def prealloc():
+    works(guest("memory-backend-memfd,id=mem0,size=128M,share=on,prealloc=on,seal=off"))
+
+
+@test("a file on tmpfs")
+def shm_file():
+    path = f"/dev/shm/paging-matrix-{os.getpid()}"
+    try:
+        works(guest(f"memory-backend-file,id=mem0,size=128M,share=on,mem-path={path}"))
+    finally:
+        if os.path.exists(path):
+            os.unlink(path)
+
+
+@test("QEMU's sandbox with everything denied")
+def sandbox():
+    works(guest(options=("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny")))
+
+
+@test("two vCPUs and a second monitor")
+def two_monitors():
+    works(guest(options=("-smp", "2", "-qmp", f"unix:{T}/second,server=on,wait=off")))
+
+
+@test("a QEMU that gave its privileges up is refused with the sysctl to set, and works with it")
+def nobody():
+    os.chmod(T, 0o755)
+    before = open(SYSCTL).read()
+    g = guest(options=("-runas", "nobody"))
+    g.wait_for("pagework: starts")
+    try:
+        if before.strip() == "0":
+            said = refused("--qmp", g.qmp, "--ram", "32M", *SSD, name="matrix")
+            check("vm.unprivileged_userfaultfd" in said, said)
+        with open(SYSCTL, "w") as file:
+            file.write("1")
+        daemon = Daemon("--qmp", g.qmp, "--ram", "32M", *SSD, name="matrix")
+    finally:
+        with open(SYSCTL, "w") as file:
+            file.write(before)
+    check(g.wait_for("pagework: verified").endswith(" 0 bad"), g.lines)
+    check(daemon.child.wait(60) == 0, daemon.text())
+
+
+@test("private memory (share=off) is refused")
+def private():
+    is_refused(guest("memory-backend-memfd,id=mem0,size=128M,share=off", accesses=LONG), "share=off", "share=on")
+
+
+@test("a memory backend that is not there is refused")
+def no_backend():
+    is_refused(guest(accesses=LONG), "no memory backend of that name", options=("--memdev", "mem7"))
+
+
+@test("a disk with cache=none needs the pin check")
+def cache_none():
+    with open(f"{T}/disk", "wb") as disk:
+        disk.truncate(1 << 20)
+    drive = ("-drive", f"file={T}/disk,format=raw,cache=none,if=virtio")
+    is_refused(guest(options=drive, accesses=LONG), "O_DIRECT", "cache=writeback", options=("--pin", "off"))
+
+
+@test("a monitor that another client holds is refused in words")
+def monitor_held():
+    g = guest(accesses=LONG)
+    g.wait_for("pagework: starts")
+    with socket.socket(socket.AF_UNIX) as held:
+        held.connect(g.qmp)
+        held.recv(1000)
+        is_refused(g, "another client holds the monitor")
+
+
+main()
