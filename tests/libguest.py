@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A stock QEMU (TCG) on this machine with tests/vm/pagework as its only program, to be paged."""
+"""A stock QEMU on this machine with tests/vm/pagework as its only program, to be paged. $ACCEL is
+tcg (default) or kvm."""
 import os
 import subprocess
 import threading
 
 from libpaging import TOP, T, check, spawn
+
+ACCEL = os.environ.get("ACCEL", "tcg")
 
 
 def initramfs(program_source=f"{TOP}/tests/vm/pagework.c"):
@@ -38,7 +41,7 @@ class Guest:
         memory = memory or f"memory-backend-memfd,id=mem0,size={mib}M,share=on"
         self.child = spawn(
             ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
-             "-accel", "tcg", "-cpu", "max", "-smp", str(cpus), "-m", str(mib), "-name", name,
+             "-accel", ACCEL, "-cpu", "max" if ACCEL == "tcg" else "host", "-smp", str(cpus), "-m", str(mib), "-name", name,
              "-object", memory, "-machine", "q35,memory-backend=mem0",
              "-kernel", f"{kernel}/vmlinux", "-initrd", initramfs(),
              "-append", "console=ttyS0 quiet panic=-1 mitigations=off tsc=reliable no_timer_check "

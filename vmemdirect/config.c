@@ -10,9 +10,11 @@
 
 #include "lib/log.h"
 #include "lib/size.h"
+#include "vmemdirect/qmp.h"
 
 static const char attach_help[] =
-	"usage: vmemdirect attach (--qmp SOCKET | --pid PID) --ram SIZE --ssd PATH "
+	"usage: vmemdirect attach (--qmp SOCKET | --domain NAME | --pid PID) --ram "
+	"SIZE --ssd PATH "
 	"[...]\n"
 	"       vmemdirect attach --resume NAME\n"
 	"\n"
@@ -23,6 +25,7 @@ static const char attach_help[] =
 	"or Ctrl-C, or the VM ends.\n"
 	"\n"
 	"  --qmp SOCKET      QEMU's monitor (-qmp unix:SOCKET,server=on,wait=off)\n"
+	"  --domain NAME     the same by libvirt: virsh qemu-monitor-command\n"
 	"  --memdev ID       page this memory backend only; may be given more than "
 	"once\n"
 	"  --pid PID         any process whose memory is a memfd or a tmpfs file\n"
@@ -45,6 +48,7 @@ static const char attach_help[] =
 
 enum {
 	OPT_QMP = 256,
+	OPT_DOMAIN,
 	OPT_MEMDEV,
 	OPT_PID,
 	OPT_RAM,
@@ -65,6 +69,7 @@ enum {
 
 static const struct option options[] = {
 	{ "qmp", required_argument, NULL, OPT_QMP },
+	{ "domain", required_argument, NULL, OPT_DOMAIN },
 	{ "memdev", required_argument, NULL, OPT_MEMDEV },
 	{ "pid", required_argument, NULL, OPT_PID },
 	{ "ram", required_argument, NULL, OPT_RAM },
@@ -128,6 +133,17 @@ static int take_name(const char *option, const char *value, struct config *c)
 	return 0;
 }
 
+static int take_domain(const char *value, struct config *c)
+{
+	if (!config_name_ok(value) || *value == '-')
+		return bad("domain", value,
+			   "letters, digits and -_.+@ only, at most 63");
+	snprintf(c->qmp, sizeof(c->qmp), QMP_VIRSH "%s", value);
+	if (!c->name[0])
+		strcpy(c->name, value);
+	return 0;
+}
+
 static int take_log(const char *value)
 {
 	enum log_level level;
@@ -146,6 +162,8 @@ static int take_option(int opt, const char *value, struct config *c)
 	switch (opt) {
 	case OPT_QMP:
 		return take_text("qmp", value, c->qmp, sizeof(c->qmp));
+	case OPT_DOMAIN:
+		return take_domain(value, c);
 	case OPT_MEMDEV:
 		if (c->nr_memdevs == GUEST_BLOCKS_MAX ||
 		    strlen(value) >= GUEST_NAME_MAX)
@@ -218,9 +236,10 @@ static int check(const struct config *c)
 	if (c->auto_resume && !c->name[0])
 		return complain("--auto-resume needs --name");
 	if (!c->qmp[0] && !c->pid)
-		return complain("say which VM: --qmp SOCKET or --pid PID");
+		return complain(
+			"say which VM: --qmp SOCKET, --domain NAME or --pid PID");
 	if (c->nr_memdevs && !c->qmp[0])
-		return complain("--memdev needs --qmp");
+		return complain("--memdev needs --qmp or --domain");
 	if (!c->ram_bytes)
 		return complain("say how much may be resident: --ram SIZE");
 	if (!c->ssd[0] == !c->null_tier)

@@ -4,6 +4,9 @@
  * qmp-spec): capabilities, one command at a time, events dropped. Main thread only;
  * every call waits at most five seconds.
  *
+ * libvirt keeps a domain's monitor to itself; it passes commands on: the path
+ * "virsh:DOMAIN" runs `virsh qemu-monitor-command` for each.
+ *
  * -ECONNREFUSED, -ENOENT: nobody listens; -ETIMEDOUT: no answer (another client holds
  * the monitor: QEMU serves one at a time); -EPROTO: not QMP; -EREMOTEIO: QEMU answered
  * with an error, qmp_why tells which.
@@ -16,10 +19,12 @@
 
 struct qmp;
 
+#define QMP_VIRSH "virsh:"
+
 int qmp_open(const char *path, struct qmp **ret);
 void qmp_close(struct qmp *q); /* NULL is fine */
 
-/* Who listens: the process behind the socket. */
+/* Who listens: the process behind the socket, or the one in libvirt's pid file. */
 int qmp_peer_pid(const struct qmp *q, pid_t *ret_pid);
 
 /* `arguments` (may be NULL) is taken. *ret (may be NULL) is the "return" member, owned

@@ -121,6 +121,9 @@ static int ask_qemu(struct config *c, struct attach_cfg *a)
 	}
 	take_name(q, c);
 	r = c->pid ? 0 : qmp_peer_pid(q, &c->pid);
+	if (r < 0)
+		log_err("%s: its process is not known: %s (is the VM running?)", c->qmp,
+			strerror(-r));
 	if (!r)
 		r = take_memdevs(q, c, a);
 	if (r == -EREMOTEIO)

@@ -9,7 +9,8 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "..
 from libguest import Guest  # noqa: E402
 from libpaging import MIB, T, Daemon, Limit, check, diag, main, memory_object, test, wait_until  # noqa: E402
 
-SSD = ("--ssd", f"{T}/swap")
+SSD = ("--ssd", os.environ.get("SWAP", f"{T}/swap"))
+WORK = int(os.environ.get("WORK", 100))  # per cent of the accesses
 
 
 def all_right(line, pages):
@@ -18,7 +19,7 @@ def all_right(line, pages):
 
 @test("a guest attached while it boots works in 25 % of its memory, never more, without a wrong byte")
 def quarter():
-    guest = Guest(mib=256, work_mib=160, accesses=30000)
+    guest = Guest(mib=256, work_mib=160, accesses=300 * WORK)
     guest.wait_for("pagework: starts")
     daemon = Daemon("--qmp", guest.qmp, "--memdev", "mem0", "--ram", "64M", *SSD, name="guest")
     daemon.wait_squeezed()
@@ -27,7 +28,7 @@ def quarter():
     status = daemon.status()
     all_right(guest.wait_for("pagework: verified"), 160 * 256)
     limit.end()
-    check(status["faults"]["tier"] > 5000, f"hardly anything was paged: {status}")
+    check(status["faults"]["tier"] > 30 * WORK, f"hardly anything was paged: {status}")
     check(daemon.child.wait(60) == 0, "the daemon ends with the guest")
     check("has ended" in daemon.text(), daemon.text())
     diag(f"{limit.samples} looks at the limit, {limit.worst >> 20} MiB at most; faults {status['faults']}")
@@ -35,7 +36,7 @@ def quarter():
 
 @test("a guest with two vCPUs is attached full, squeezed, resized and detached while it works")
 def squeeze():
-    guest = Guest(mib=256, cpus=2, work_mib=140, accesses=60000)
+    guest = Guest(mib=256, cpus=2, work_mib=140, accesses=600 * WORK)
     guest.wait_for("pagework: filled")
     daemon = Daemon("--qmp", guest.qmp, "--ram", "128M", *SSD, name="guest")
     daemon.wait_squeezed()
@@ -49,12 +50,12 @@ def squeeze():
 
 @test("the daemon is killed five times while the guest works, and resumed")
 def killed():
-    guest = Guest(mib=256, work_mib=140, accesses=250000)
+    guest = Guest(mib=256, work_mib=140, accesses=2500 * WORK)
     guest.wait_for("pagework: starts")
     daemon = Daemon("--qmp", guest.qmp, "--ram", "64M", *SSD, name="guest")
     for _ in range(5):
         before = daemon.status()["faults"]["tier"]
-        wait_until(lambda: daemon.status()["faults"]["tier"] > before + 500, "work", alive=daemon.child)
+        wait_until(lambda: daemon.status()["faults"]["tier"] > before + 5 * WORK, "work", alive=daemon.child)
         daemon.kill()
         daemon = daemon.resume()
     all_right(guest.wait_for("pagework: verified"), 140 * 256)

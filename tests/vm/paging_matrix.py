@@ -8,7 +8,7 @@ import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), ".."))
 from libguest import Guest  # noqa: E402
-from libpaging import T, Daemon, check, main, refused, test  # noqa: E402
+from libpaging import B, STATE, T, Daemon, check, main, refused, test  # noqa: E402
 
 SSD = ("--ssd", f"{T}/swap")
 MIB = 128
@@ -99,6 +99,48 @@ def cache_none():
         disk.truncate(1 << 20)
     drive = ("-drive", f"file={T}/disk,format=raw,cache=none,if=virtio")
     is_refused(guest(options=drive, accesses=LONG), "O_DIRECT", "cache=writeback", options=("--pin", "off"))
+
+
+VIRSH = """#!/usr/bin/python3
+import json, os, socket, sys
+assert sys.argv[1:4] == ["--quiet", "qemu-monitor-command", "--domain"] and sys.argv[5] == "--cmd", sys.argv
+if sys.argv[4] != "matrix":
+    sys.exit("error: failed to get domain " + sys.argv[4])
+s = socket.socket(socket.AF_UNIX)
+s.connect(os.environ["MATRIX_QMP"])
+f = s.makefile("rw")
+f.readline()
+for command in (json.dumps({"execute": "qmp_capabilities"}), sys.argv[6]):
+    f.write(command + chr(10))
+    f.flush()
+    answer = json.loads(f.readline())
+print(json.dumps(answer, indent=1))
+"""
+
+
+@test("a domain of libvirt's, by its name (virsh played by a script)")
+def libvirt():
+    pid_file = "/run/libvirt/qemu/matrix.pid"
+    os.makedirs(os.path.dirname(pid_file), exist_ok=True)
+    os.makedirs(f"{T}/bin")
+    with open(f"{T}/bin/virsh", "w") as script:
+        script.write(VIRSH)
+    os.chmod(f"{T}/bin/virsh", 0o755)
+    g = guest()
+    env = {"PATH": f"{T}/bin:{os.environ['PATH']}", "MATRIX_QMP": g.qmp}
+    g.wait_for("pagework: starts")
+    with open(pid_file, "w") as file:
+        file.write(f"{g.pid}\n")
+    try:
+        daemon = Daemon(argv=[f"{B}/vmemdirect", "attach", "--state", STATE, "--domain", "matrix", "--memdev",
+                              "mem0", "--ram", "32M", *SSD], name="matrix", env=env)
+        said = refused(argv=[f"{B}/vmemdirect", "attach", "--state", STATE, "--domain", "other", "--ram", "32M",
+                             *SSD], env=env)
+        check("virsh:other: its process is not known" in said, said)
+    finally:
+        os.unlink(pid_file)
+    check(g.wait_for("pagework: verified").endswith(" 0 bad"), g.lines)
+    check(daemon.child.wait(60) == 0, daemon.text())
 
 
 @test("a monitor that another client holds is refused in words")
