@@ -275,6 +275,18 @@ int device_prepare(struct attachment *a, bool force)
 	return r;
 }
 
+/*
+ * The kernel discards only whole clusters that have become free; what is left, and the
+ * swapped pages of this host in it, goes here. Best effort: not every server trims.
+ */
+static void trim(const struct attachment *a, const struct look *l)
+{
+	uint64_t range[2] = { l->page_size, a->size_bytes - l->page_size };
+
+	if (a->discard)
+		ioctl(l->fd, BLKDISCARD, range);
+}
+
 void device_release(const struct attachment *a)
 {
 	struct look l = { .fd = -1 };
@@ -289,6 +301,7 @@ void device_release(const struct attachment *a)
 		swap_area_probe(l.head, l.head_len, l.tail, l.tail_len, l.page_size,
 				a->size_bytes, &area);
 		if (area.owned && !strcmp(area.owner.attach, a->uuid)) {
+			trim(a, &l);
 			swap_area_own(l.head, NULL);
 			write_header(&l);
 		}

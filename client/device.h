@@ -19,9 +19,10 @@
 int device_prepare(struct attachment *a, bool force);
 
 /*
- * Takes the owner's mark off, if it is this attachment's, after swapoff(2). Reads and
- * writes: only while the server is there. Says nothing; a mark that stays is known for
- * an old one by this host.
+ * After swapoff(2), if the area is still this attachment's: gives all its memory back to
+ * the lender, unless discards are off, and takes the owner's mark away. Reads and writes:
+ * only while the server is there. Says nothing; a mark that stays is known for an old one
+ * by this host.
  */
 void device_release(const struct attachment *a);
 

@@ -19,12 +19,24 @@
 
 #define SOCKETS_MAX NBD_NETLINK_SOCKETS_MAX
 
-/* Slots of connections: a descriptor, or one of these. */
+/*
+ * Slots of connections: a descriptor, or one of these. A keeper that follows one that
+ * died has no copies of the sockets. All it can do when it hears that one of the device's
+ * is dead is to offer the kernel another and see whether it takes it.
+ */
 #define SLOT_DEAD    (-1)
-#define SLOT_UNKNOWN (-2) /* the kernel has it, this keeper has no copy */
+#define SLOT_UNKNOWN (-2) /* the kernel has a live one */
+#define SLOT_SUSPECT (-3) /* the kernel may have a dead one */
 
 /* A server that doesn't know the export at all may be one that is being set up. */
 #define PATIENCE_S 60
+
+/* How far a time-out that turned out too short is raised. */
+#define TIMEOUT_MAX_S 160
+
+/* How long the kernel may take to notice what this process has noticed. */
+#define HAND_OVER_PAUSE_MS 20
+#define HAND_OVER_TRIES    250
 
 #define RETRY_MIN_MS 100
 #define RETRY_MAX_MS 1000
@@ -37,7 +49,9 @@ struct keeper {
 	int listen_fd;
 	int slot[SOCKETS_MAX];
 	unsigned int nr_slots;
-	int retry_ms;         /* 0: at once */
+	int retry_ms;       /* 0: at once */
+	uint64_t timeout_s; /* what the kernel has now */
+	bool too_slow; /* it was the kernel that gave a socket up, not the server */
 	time_t unknown_since; /* CLOCK_MONOTONIC; 0: the server knows the export */
 	struct nbd_handshake handshake;
 	uint8_t head[4096];
@@ -60,14 +74,21 @@ static unsigned int count(const struct keeper *k, int what)
 	return n;
 }
 
+static unsigned int count_missing(const struct keeper *k)
+{
+	return count(k, SLOT_DEAD) + count(k, SLOT_SUSPECT);
+}
+
 static void show(struct keeper *k)
 {
-	unsigned int dead = count(k, SLOT_DEAD);
+	unsigned int dead = count_missing(k);
 	enum keeper_state s = !dead                ? KEEPER_LIVE
 			      : dead < k->nr_slots ? KEEPER_DEGRADED
 						   : KEEPER_CONNECTING;
 	enum keeper_state before = (enum keeper_state)atomic_load(&k->page->state);
 
+	if (told_to_end)
+		return; /* what give_up has shown stays */
 	atomic_store(&k->page->live, k->nr_slots - dead);
 	if (s == before)
 		return;
@@ -141,23 +162,48 @@ static int check(struct keeper *k, int fd)
  * The kernel may not have noticed yet that its socket is dead; it takes the new one
  * only then. 0 or -EAGAIN: it had no place for it after all.
  */
-static int hand_over(struct keeper *k, int fd)
+static int hand_over(struct keeper *k, int fd, bool surely_dead)
 {
-	static const struct timespec pause = { .tv_nsec = 20000000 };
+	static const struct timespec pause = { .tv_nsec =
+						       HAND_OVER_PAUSE_MS * 1000000 };
 
-	for (int i = 0; i < 50 && !told_to_end; i++) {
+	for (int i = 0; i < HAND_OVER_TRIES && !told_to_end; i++) {
 		int r = nbd_netlink_replace(&k->nl, k->job->index,
 					    k->job->device.backend, fd);
 
+		if (r == -EINVAL) {
+			/* Somebody has disconnected the device: nothing is left to keep. */
+			unlink(k->job->page_path);
+			told_to_end = 1;
+		}
 		if (r)
 			return r;
-		if (nbd_netlink_was_taken(fd, k->job->device.timeout_s))
+		if (nbd_netlink_was_taken(fd, k->timeout_s))
 			return 0;
-		if (!count(k, SLOT_DEAD))
-			return -EAGAIN; /* a guess about an unknown one */
+		if (!surely_dead)
+			return -EAGAIN;
 		ppoll(NULL, 0, &pause, k->dial.mask);
 	}
 	return -EAGAIN;
+}
+
+/*
+ * A request had no answer in time, although the connection stood. Sending it again with
+ * the same time-out may fail in the same way for ever: twice as long next time.
+ */
+static void raise_timeout(struct keeper *k)
+{
+	uint64_t longer = k->timeout_s * 2;
+
+	k->too_slow = false;
+	if (longer > TIMEOUT_MAX_S)
+		return;
+	keeper_page_log(4, k->job->index,
+			"the server is slower than the time-out: it "
+			"gets twice as long");
+	if (!nbd_netlink_set_timeout(&k->nl, k->job->index, k->job->device.backend,
+				     longer))
+		k->timeout_s = longer;
 }
 
 /* One connection for one slot. 0 or -errno, which it shows. */
@@ -177,13 +223,16 @@ static int reconnect(struct keeper *k, int *slot)
 	}
 	if (!r) {
 		nbd_netlink_mark_untaken(fd);
-		r = hand_over(k, fd);
+		r = hand_over(k, fd, *slot == SLOT_DEAD);
 	}
 	if (r) {
 		if (fd >= 0)
 			close(fd);
-		if (r != -EAGAIN)
-			atomic_store(&k->page->last_error, -r);
+		if (r == -EAGAIN) { /* nothing is dead: another got its place */
+			*slot = SLOT_UNKNOWN;
+			return 0;
+		}
+		atomic_store(&k->page->last_error, -r);
 		return r;
 	}
 	*slot = fd;
@@ -191,10 +240,12 @@ static int reconnect(struct keeper *k, int *slot)
 	return 0;
 }
 
-static void reconnect_all(struct keeper *k, int what)
+static void reconnect_all(struct keeper *k)
 {
+	if (k->too_slow)
+		raise_timeout(k);
 	for (unsigned int i = 0; i < k->nr_slots && !told_to_end; i++) {
-		if (k->slot[i] != what)
+		if (k->slot[i] != SLOT_DEAD && k->slot[i] != SLOT_SUSPECT)
 			continue;
 		if (reconnect(k, &k->slot[i])) {
 			k->retry_ms = k->retry_ms ? k->retry_ms * 2 : RETRY_MIN_MS;
@@ -216,19 +267,21 @@ static void watch(struct keeper *k)
 	for (unsigned int i = 0; i < k->nr_slots; i++)
 		p[i] = (struct pollfd){ .fd = k->slot[i], .events = POLLRDHUP };
 	p[k->nr_slots] = (struct pollfd){ .fd = k->listen_fd, .events = POLLIN };
-	if (ppoll(p, k->nr_slots + 1, count(k, SLOT_DEAD) ? &t : NULL, k->dial.mask) <
-	    0)
+	if (ppoll(p, k->nr_slots + 1, count_missing(k) ? &t : NULL, k->dial.mask) < 0)
 		return;
 	for (unsigned int i = 0; i < k->nr_slots; i++)
 		if (k->slot[i] >= 0 && p[i].revents) {
+			k->too_slow |= nbd_dial_ended_here(k->slot[i]);
 			nbd_dial_abort(k->slot[i]);
 			close(k->slot[i]);
 			k->slot[i] = SLOT_DEAD;
 			k->retry_ms = 0;
 		}
-	if (p[k->nr_slots].revents && nbd_netlink_heard(k->listen_fd, k->job->index) &&
-	    count(k, SLOT_UNKNOWN))
-		reconnect_all(k, SLOT_UNKNOWN);
+	if (!p[k->nr_slots].revents || !nbd_netlink_heard(k->listen_fd, k->job->index))
+		return;
+	for (unsigned int i = 0; i < k->nr_slots; i++)
+		if (k->slot[i] == SLOT_UNKNOWN)
+			k->slot[i] = SLOT_SUSPECT;
 }
 
 void keeper_loop_run(const struct keeper_job *job, struct keeper_page *page,
@@ -243,9 +296,10 @@ void keeper_loop_run(const struct keeper_job *job, struct keeper_page *page,
 	k.page = page;
 	k.dial = job->dial;
 	k.dial.mask = &none;
+	k.timeout_s = job->device.timeout_s;
 	k.nr_slots = job->connections;
 	for (unsigned int i = 0; i < k.nr_slots; i++)
-		k.slot[i] = i < job->device.nr_fds ? job->device.fds[i] : SLOT_UNKNOWN;
+		k.slot[i] = i < job->device.nr_fds ? job->device.fds[i] : SLOT_SUSPECT;
 	sigemptyset(&none);
 	sigemptyset(&stop);
 	sigaddset(&stop, SIGTERM);
@@ -262,14 +316,11 @@ void keeper_loop_run(const struct keeper_job *job, struct keeper_page *page,
 		_exit(1);
 	close(ready_fd);
 	keeper_page_state(page, KEEPER_LIVE);
-	/* Unknown ones that are dead already would never be announced again. */
-	reconnect_all(&k, SLOT_UNKNOWN);
-	k.retry_ms = 0;
 	while (!told_to_end) {
+		reconnect_all(&k);
 		show(&k);
 		watch(&k);
-		if (!told_to_end)
-			reconnect_all(&k, SLOT_DEAD);
+		show(&k); /* reconnecting may take its time */
 	}
 	_exit(0);
 }

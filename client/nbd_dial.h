@@ -9,6 +9,7 @@
 #define CLIENT_NBD_DIAL_H
 
 #include <signal.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/socket.h>
@@ -47,6 +48,12 @@ int nbd_dial_list(const struct nbd_dial *d, struct nbd_handshake *h, int fd);
  */
 int nbd_dial_read(const struct nbd_dial *d, int fd, uint64_t offset, void *buf,
 		  size_t len);
+
+/*
+ * True when the connection was shut down on this side although the peer's host still
+ * acknowledged everything: its program is slow, nobody is dead.
+ */
+bool nbd_dial_ended_here(int fd);
 
 /* Ends a connection for good: nothing unsent will still reach the server. */
 void nbd_dial_abort(int fd);

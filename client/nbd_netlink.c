@@ -293,6 +293,16 @@ bool nbd_netlink_was_taken(int fd, uint64_t timeout_s)
 	       (uint64_t)t.tv_sec == timeout_s;
 }
 
+int nbd_netlink_set_timeout(struct nbd_netlink *nl, uint32_t index, const char *backend,
+			    uint64_t seconds)
+{
+	struct message m;
+
+	begin_reconfigure(nl, &m, index, backend);
+	put_u64(&m, NBD_ATTR_TIMEOUT, seconds);
+	return transact(nl, &m, NULL);
+}
+
 int nbd_netlink_set_dead_timeout(struct nbd_netlink *nl, uint32_t index,
 				 const char *backend, uint64_t seconds)
 {

@@ -64,6 +64,8 @@ int nbd_netlink_replace(struct nbd_netlink *nl, uint32_t index, const char *back
 bool nbd_netlink_was_taken(int fd, uint64_t timeout_s);
 void nbd_netlink_mark_untaken(int fd);
 
+int nbd_netlink_set_timeout(struct nbd_netlink *nl, uint32_t index, const char *backend,
+			    uint64_t seconds);
 int nbd_netlink_set_dead_timeout(struct nbd_netlink *nl, uint32_t index,
 				 const char *backend, uint64_t seconds);
 

@@ -1,0 +1,48 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# timeout: 900
+# The server dies under a guest that swaps on it, and comes back: the work waits, goes on,
+# and finds every byte. The server freezes: the same. memswap and its keeper die: what
+# they left is taken up.
+. "$(dirname "$0")/lib_memswap.sh"
+in_guest || serve --mem 256M --cpus 2 --timeout 600
+plan 28
+
+work=(--data 48M --pattern rand --op write --seconds 1000 --passes 1 --verify-all)
+
+for url in "${both[@]}"; do
+	way=${url%%:*}
+	check "$way: attached" "$memswap" on "$url"
+	check "$way: work runs on it" start_load 24M "${work[@]}"
+	for round in 1 2; do
+		host kill
+		check "$way: the server is killed, $round: the swap waits" wait_for 120 state_is connecting
+		refuses "$way: $round: off refuses, and says why" 1 'swapped out to a server that' \
+			"$memswap" off "$url"
+		before=$(count_swapped_in)
+		host start
+		check "$way: it is back, $round: the work goes on" wait_for 120 swapped_in_since "$before"
+	done
+	check "$way: every byte is right" end_load
+	tail -n 3 "$T/hog.out" | diag
+	check "$way: off" "$memswap" off "$url"
+done
+
+# A server that doesn't answer, and a keeper that is killed.
+check "nbd: attached with a short time-out" "$memswap" on --timeout 2 "$nbd/default"
+check "nbd: work runs" start_load 24M "${work[@]}"
+host freeze
+slower() {
+	dmesg | grep -q 'memswap: nbd0: the server is slower than the time-out'
+}
+check "nbd: a frozen server is noticed" wait_for 120 slower
+before=$(count_swapped_in)
+host thaw
+check "nbd: thawed, the work goes on" wait_for 120 swapped_in_since "$before"
+kill -KILL "$(status keeper)"
+equal "nbd: a dead keeper is told" "$(status detail)" 'its keeper is gone: type memswap on again'
+check "nbd: on brings another" sh -c "'$memswap' on '$nbd/default' | grep -q 'has a keeper again'"
+host kill
+host start
+check "nbd: every byte is right, with the second keeper" end_load
+check "nbd: off" "$memswap" off
