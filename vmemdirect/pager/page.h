@@ -84,6 +84,10 @@ struct page_header {
 	struct guest guest; /* as attached; its descriptors mean nothing here */
 	char tier[16], tier_path[PAGE_NAME_MAX], qmp_path[PAGE_NAME_MAX];
 	_Atomic uint32_t attached; /* registered: pages may be out */
+	/* Of a VM that has migrated in: how far (migrate/handover.h), and what a
+	 * restart needs to bring it to its end. */
+	_Atomic uint32_t handover, start_vm;
+	char source_qmp_path[PAGE_NAME_MAX];
 };
 
 struct page_table {

@@ -79,6 +79,21 @@ int pager_new(const struct pager_cfg *cfg, const struct guest *g, struct page_ta
  */
 int pager_start(struct pager *p, bool resume);
 
+/*
+ * For a migration that comes in: where it has put a page, told to a page table before
+ * pager_start. A page put in RAM is in the guest's object; one that is stored has been
+ * given to the tier (and is acknowledged when pager_start is called), `bytes` are its
+ * 4096, aligned like words; a zero page is nowhere, and where no page was put there is one. One thread.
+ */
+enum pager_place { PAGER_NOWHERE, PAGER_IN_RAM, PAGER_ON_TIER };
+void pager_adopt_resident(struct page_table *t, uint64_t pfn);
+void pager_adopt_stored(struct page_table *t, uint64_t pfn, const void *bytes);
+void pager_adopt_zero(struct page_table *t, uint64_t pfn);
+enum pager_place pager_adopted(const struct page_table *t, uint64_t pfn);
+
+/* How many pages may be put in RAM so that no eviction follows. */
+uint64_t pager_room(uint64_t limit_pages);
+
 /* Becomes readable when pager_events has something; borrowed. */
 int pager_event_fd(const struct pager *p);
 uint32_t pager_events(struct pager *p);
