@@ -1,0 +1,389 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Pages in, three kinds of places out; the router's thread. RAM: neighbours are
+ * collected into one pwritev to the memory object, which costs no page fault (one per
+ * 4 KiB is what plain QEMU pays on arrival). Tier: neighbours are gathered into 1 MiB
+ * buffers and written asynchronously; a write never overtakes another of the same
+ * pages.
+ */
+#include "vmemdirect/migrate/place.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/uio.h>
+
+#include "lib/fault.h"
+#include "lib/list.h"
+#include "lib/log.h"
+
+#define RAM_RUN      256 /* pages of one pwritev */
+#define GATHER_PAGES 256 /* of one write to the tier: 1 MiB */
+#define GATHERS      16
+#define GAP_PAGES    16 /* this many pages nobody needs are written along */
+
+struct gather {
+	struct tier_io io;
+	struct place *owner;
+	bool under_way;
+};
+
+struct place {
+	const struct guest *g;
+	struct page_table *t;
+	struct tier_queue *queue; /* owned */
+	uint64_t room, first_room;
+	uint8_t *sent; /* owned: how often each page came, up to 255 */
+	int error;
+
+	uint64_t run_pfn; /* the run of RAM pages that is being collected */
+	unsigned int run_nr;
+	struct iovec run[RAM_RUN];
+
+	uint8_t *buffers;    /* owned mapping */
+	struct gather *open; /* the one that is being filled, or NULL */
+	unsigned int under_way;
+	struct gather gather[GATHERS];
+
+	_Atomic uint64_t to_ram, to_tier, zero, again, promoted, again_on_tier, seen,
+		in_ram, tier_writes;
+};
+
+_Static_assert(RAM_RUN <= IOV_MAX, "one call takes a run");
+
+/* One thread writes them. */
+static void count(_Atomic uint64_t *c, uint64_t n)
+{
+	atomic_store_explicit(c, atomic_load_explicit(c, memory_order_relaxed) + n,
+			      memory_order_relaxed);
+}
+
+static uint64_t counted(const _Atomic uint64_t *c)
+{
+	return atomic_load_explicit(c, memory_order_relaxed);
+}
+
+static int fail(struct place *p, int error)
+{
+	if (!p->error)
+		p->error = error;
+	return p->error;
+}
+
+/* ---- RAM ---- */
+
+static int punch(struct place *p, uint64_t pfn, uint64_t nr)
+{
+	const struct guest_block *b = guest_block_of(p->g, pfn);
+
+	return fallocate(b->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+			 (off_t)guest_offset(b, pfn),
+			 (off_t)(nr << GUEST_PAGE_SHIFT)) < 0
+		       ? -errno
+		       : 0;
+}
+
+int place_settle(struct place *p)
+{
+	const struct guest_block *b;
+	ssize_t len = (ssize_t)p->run_nr << GUEST_PAGE_SHIFT, n;
+	int r = fault_point("place.ram");
+
+	if (!p->run_nr || p->error)
+		return p->error;
+	b = guest_block_of(p->g, p->run_pfn);
+	n = r < 0 ? r
+		  : pwritev(b->fd, p->run, (int)p->run_nr,
+			    (off_t)guest_offset(b, p->run_pfn));
+	if (n != len) {
+		r = r < 0 ? r : n < 0 ? -errno : -ENOMEM;
+		vm_err(p->g, "no memory for the pages of the migration: %s",
+		       strerror(-r));
+		return fail(p, r);
+	}
+	p->run_nr = 0;
+	return 0;
+}
+
+static int to_ram(struct place *p, uint64_t pfn, const uint8_t *bytes)
+{
+	const struct guest_block *b;
+
+	if (p->run_nr) {
+		b = guest_block_of(p->g, p->run_pfn);
+		if ((pfn != p->run_pfn + p->run_nr || p->run_nr == RAM_RUN ||
+		     pfn >= guest_block_end(b)) &&
+		    place_settle(p) < 0)
+			return p->error;
+	}
+	if (!p->run_nr)
+		p->run_pfn = pfn;
+	p->run[p->run_nr++] = (struct iovec){ (void *)bytes, GUEST_PAGE_SIZE };
+	pager_adopt_resident(p->t, pfn);
+	count(&p->to_ram, 1);
+	return 0;
+}
+
+/* ---- the tier ---- */
+
+static void written(struct tier_io *io)
+{
+	struct gather *g = container_of(io, struct gather, io);
+	struct place *p = g->owner;
+
+	g->under_way = false;
+	p->under_way--;
+	if (io->result < 0 && !p->error)
+		vm_err(p->g, "writing to the tier failed: %s", strerror(-io->result));
+	if (io->result < 0)
+		fail(p, io->result);
+}
+
+static void wait_some(struct place *p)
+{
+	if (!tier_reap(p->queue)) {
+		tier_wait(p->queue);
+		tier_reap(p->queue);
+	}
+}
+
+static bool overlaps_writes(const struct place *p, uint64_t pfn, uint64_t nr)
+{
+	for (unsigned int i = 0; i < GATHERS; i++) {
+		const struct gather *g = &p->gather[i];
+
+		if (g->under_way && pfn < g->io.pfn + g->io.nr_pages &&
+		    g->io.pfn < pfn + nr)
+			return true;
+	}
+	return false;
+}
+
+/* Hands the open buffer over. */
+static int close_gather(struct place *p)
+{
+	struct gather *g = p->open;
+	int r;
+
+	if (!g)
+		return p->error;
+	p->open = NULL;
+	while (overlaps_writes(p, g->io.pfn, g->io.nr_pages))
+		wait_some(p);
+	r = tier_submit(p->queue, &g->io);
+	if (!r) {
+		g->under_way = true;
+		p->under_way++;
+		count(&p->tier_writes, 1);
+		r = tier_kick(p->queue);
+	}
+	tier_reap(p->queue);
+	return r < 0 ? fail(p, r) : p->error;
+}
+
+static struct gather *free_gather(struct place *p)
+{
+	for (;;) {
+		for (unsigned int i = 0; i < GATHERS; i++)
+			if (!p->gather[i].under_way)
+				return &p->gather[i];
+		wait_some(p);
+	}
+}
+
+static uint8_t *gather_page(const struct gather *g, uint32_t i)
+{
+	return (uint8_t *)g->io.buf + (size_t)i * GUEST_PAGE_SIZE;
+}
+
+/* Can the open buffer be filled up to this page with pages nobody needs? */
+static bool bridge(struct place *p, uint64_t pfn)
+{
+	struct gather *g = p->open;
+	uint64_t end = g->io.pfn + g->io.nr_pages;
+
+	if (pfn < end || pfn - end > GAP_PAGES || pfn - g->io.pfn >= GATHER_PAGES)
+		return false;
+	for (uint64_t i = end; i < pfn; i++)
+		if (pager_adopted(p->t, i) == PAGER_ON_TIER)
+			return false;
+	for (; end < pfn; end++)
+		memset(gather_page(g, g->io.nr_pages++), 0, GUEST_PAGE_SIZE);
+	return true;
+}
+
+static int to_tier(struct place *p, uint64_t pfn, const uint8_t *bytes)
+{
+	struct gather *g;
+	uint8_t *copy;
+
+	if (p->open && !bridge(p, pfn) && close_gather(p) < 0)
+		return p->error;
+	if (!p->open) {
+		p->open = free_gather(p);
+		p->open->io.pfn = pfn;
+		p->open->io.nr_pages = 0;
+	}
+	g = p->open;
+	copy = gather_page(g, g->io.nr_pages++);
+	memcpy(copy, bytes, GUEST_PAGE_SIZE);
+	pager_adopt_stored(p->t, pfn, copy); /* (in the stream it is not aligned) */
+	count(&p->to_tier, 1);
+	return g->io.nr_pages == GATHER_PAGES ? close_gather(p) : p->error;
+}
+
+/* ---- which ---- */
+
+/* Was it sent before? */
+static bool note_sent(struct place *p, uint64_t pfn)
+{
+	bool again = p->sent[pfn] > 0;
+
+	if (p->sent[pfn] < UINT8_MAX)
+		p->sent[pfn]++;
+	count(again ? &p->again : &p->seen, 1);
+	return again;
+}
+
+int place_page(struct place *p, uint64_t pfn, const uint8_t *bytes)
+{
+	enum pager_place at = pager_adopted(p->t, pfn);
+	bool again = note_sent(p, pfn);
+
+	if (p->error)
+		return p->error;
+	/* So that the tests can show that they would notice a lost update. */
+	if (again && fault_point("place.again") < 0)
+		return 0;
+	if (at == PAGER_IN_RAM)
+		return to_ram(p, pfn, bytes);
+	if (counted(&p->in_ram) < (again ? p->room : p->first_room)) {
+		count(&p->in_ram, 1);
+		count(&p->promoted, at == PAGER_ON_TIER);
+		return to_ram(p, pfn, bytes);
+	}
+	count(&p->again_on_tier, at == PAGER_ON_TIER);
+	return to_tier(p, pfn, bytes);
+}
+
+int place_zero(struct place *p, uint64_t pfn)
+{
+	enum pager_place at = pager_adopted(p->t, pfn);
+	bool again = note_sent(p, pfn);
+	int r = 0;
+
+	if (p->error)
+		return p->error;
+	if (again && fault_point("place.again") < 0)
+		return 0;
+	count(&p->zero, 1);
+	if (at == PAGER_NOWHERE)
+		return 0;
+	if (at == PAGER_IN_RAM) {
+		r = place_settle(p); /* it may be in the run */
+		if (!r)
+			r = punch(p, pfn, 1);
+		atomic_fetch_sub(&p->in_ram, 1);
+	}
+	pager_adopt_zero(p->t, pfn);
+	return r < 0 ? fail(p, r) : 0;
+}
+
+int place_barrier(struct place *p)
+{
+	place_settle(p);
+	close_gather(p);
+	while (p->under_way)
+		wait_some(p);
+	return p->error;
+}
+
+/* ---- life ---- */
+
+static int empty_guest(struct place *p)
+{
+	for (unsigned int i = 0; i < p->g->nr_blocks; i++) {
+		const struct guest_block *b = &p->g->block[i];
+		int r = punch(p, b->first_pfn, b->size_bytes >> GUEST_PAGE_SHIFT);
+
+		if (r < 0) {
+			vm_err(p->g, "%s cannot be emptied: %s", b->name, strerror(-r));
+			return r;
+		}
+	}
+	for (uint64_t i = 0; i < p->t->nr_pages; i++)
+		pager_adopt_zero(p->t, i);
+	return 0;
+}
+
+int place_new(const struct guest *g, struct page_table *t, struct tier *tier,
+	      uint64_t limit_pages, struct place **ret)
+{
+	struct place *p = calloc(1, sizeof(*p));
+	size_t bytes = (size_t)GATHERS * GATHER_PAGES * GUEST_PAGE_SIZE;
+	int r = -ENOMEM;
+
+	if (!p)
+		return r;
+	p->g = g;
+	p->t = t;
+	p->room = pager_room(limit_pages);
+	p->first_room = p->room >= t->nr_pages ? p->room : p->room - p->room / 4;
+	p->sent = calloc(t->nr_pages, 1);
+	p->buffers = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (p->buffers == MAP_FAILED)
+		p->buffers = NULL;
+	if (!p->sent || !p->buffers)
+		goto fail;
+	for (unsigned int i = 0; i < GATHERS; i++) {
+		p->gather[i].owner = p;
+		p->gather[i].io = (struct tier_io){
+			.buf = p->buffers + (size_t)i * GATHER_PAGES * GUEST_PAGE_SIZE,
+			.write = true,
+			.done = written,
+		};
+	}
+	r = tier_queue_open(tier, GATHERS, &p->queue);
+	if (!r)
+		r = empty_guest(p);
+	if (r < 0)
+		goto fail;
+	*ret = p;
+	return 0;
+fail:
+	place_free(p);
+	return r;
+}
+
+void place_free(struct place *p)
+{
+	if (!p)
+		return;
+	while (p->under_way)
+		wait_some(p);
+	tier_queue_close(p->queue);
+	if (p->buffers)
+		munmap(p->buffers, (size_t)GATHERS * GATHER_PAGES * GUEST_PAGE_SIZE);
+	free(p->sent);
+	free(p);
+}
+
+void place_get_stats(const struct place *p, struct place_stats *ret)
+{
+	*ret = (struct place_stats){
+		.to_ram = counted(&p->to_ram),
+		.to_tier = counted(&p->to_tier),
+		.zero = counted(&p->zero),
+		.again = counted(&p->again),
+		.promoted = counted(&p->promoted),
+		.again_on_tier = counted(&p->again_on_tier),
+		.seen = counted(&p->seen),
+		.in_ram = counted(&p->in_ram),
+		.tier_writes = counted(&p->tier_writes),
+	};
+}

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Where the pages of a migration that comes in are put: straight into the guest's
+ * memory object, gathered into large writes to the tier, or, zero pages, nowhere.
+ *
+ * A page that comes for the first time goes to RAM, in address order, until three
+ * quarters of the room are used (all of it where the whole VM fits); the last quarter
+ * is kept for pages that are sent again, which the guest writes to, so that they are
+ * the hot ones. A page that is sent again overwrites the copy that counts: in RAM
+ * where it is there, or can be there, else on the tier. Nothing is ever read back or
+ * moved out.
+ *
+ * Router's thread only; counters may be read by any. Nothing allocates after
+ * place_new. After an error every call returns it: the migration has failed, the
+ * source keeps the VM.
+ */
+#ifndef VMEMDIRECT_MIGRATE_PLACE_H
+#define VMEMDIRECT_MIGRATE_PLACE_H
+
+#include <stdint.h>
+
+#include "vmemdirect/guest.h"
+#include "vmemdirect/pager/pager.h"
+#include "vmemdirect/tier/tier.h"
+
+struct place;
+
+struct place_stats {
+	/* Pages received, by what was done with them. */
+	uint64_t to_ram, to_tier, zero;
+	uint64_t again;         /* of these: sent before */
+	uint64_t promoted;      /* of these: had been on the tier, now in RAM */
+	uint64_t again_on_tier; /* of these: overwritten on the tier */
+	uint64_t seen;          /* different pages */
+	uint64_t in_ram;        /* pages, now */
+	uint64_t tier_writes;   /* requests */
+};
+
+/* Empties the guest's memory objects first. The arguments are borrowed. */
+int place_new(const struct guest *g, struct page_table *t, struct tier *tier,
+	      uint64_t limit_pages, struct place **ret);
+void place_free(struct place *p); /* NULL is fine; waits for what is under way */
+
+/* One page; `bytes` must stay until place_settle. */
+int place_page(struct place *p, uint64_t pfn, const uint8_t *bytes);
+int place_zero(struct place *p, uint64_t pfn);
+
+/* All bytes given are copied: the caller may use the buffer again. */
+int place_settle(struct place *p);
+
+/* All pages are where they belong, the tier's acknowledged. */
+int place_barrier(struct place *p);
+
+void place_get_stats(const struct place *p, struct place_stats *ret);
+
+#endif
