@@ -46,6 +46,46 @@ static const char attach_help[] =
 	")\n"
 	"  --log LEVEL       err, warning, notice, info (default), debug\n";
 
+static const char receive_help[] =
+	"usage: vmemdirect receive --listen HOST:PORT --qmp SOCKET --ram SIZE --ssd "
+	"PATH [...]\n"
+	"\n"
+	"Takes a migrating VM in: its pages go straight to memory, at most SIZE of "
+	"them, or to\n"
+	"its private swap, without any paging on the way. Then goes on as `vmemdirect "
+	"attach`.\n"
+	"The destination is a stock QEMU, started like the source but with -incoming "
+	"defer and\n"
+	"shared memory; the source does an ordinary `migrate -d tcp:HOST:PORT`, with "
+	"the\n"
+	"capability return-path on.\n"
+	"\n"
+	"  --listen HOST:PORT  where the source connects ([tcp:]HOST:PORT, "
+	"unix:PATH)\n"
+	"  --qmp SOCKET        of the destination (-qmp "
+	"unix:SOCKET,server=on,wait=off)\n"
+	"  --memdev ID         place this memory backend only; more than once\n"
+	"  --source-memdev ID  what the source calls it, where the names differ\n"
+	"  --source-qmp SOCKET of the source: turns return-path on, and is asked how "
+	"the\n"
+	"                      migration ended\n"
+	"  --ram SIZE          the limit, e.g. 2G\n"
+	"  --ssd PATH          file or block device for the pages that do not fit\n"
+	"  --no-preallocate    let the file grow as it is written\n"
+	"  --paused            leave the VM paused here, for another to start\n"
+	"  --json              the summary as JSON on standard output\n"
+	"  --name NAME         of the VM here; default: QEMU's -name\n"
+	"  --policy POLICY     what leaves first: s3fifo (default) or fifo\n"
+	"  --prefetch PAGES    read at most so many ahead (default 256; 0: never)\n"
+	"  --spin USEC         stay awake so long after a fault (default 50; 0: "
+	"sleep)\n"
+	"  --pin METHOD        how pinned pages are told: auto (default), bpf, kcore, "
+	"off\n"
+	"  --force             though disks opened with O_DIRECT may lose reads\n"
+	"  --state DIR         journals and control sockets (default " CONFIG_STATE_DIR
+	")\n"
+	"  --log LEVEL         err, warning, notice, info (default), debug\n";
+
 enum {
 	OPT_QMP = 256,
 	OPT_DOMAIN,
@@ -65,6 +105,11 @@ enum {
 	OPT_AUTO_RESUME,
 	OPT_STATE,
 	OPT_LOG,
+	OPT_LISTEN,
+	OPT_SOURCE_QMP,
+	OPT_SOURCE_MEMDEV,
+	OPT_PAUSED,
+	OPT_JSON,
 };
 
 static const struct option options[] = {
@@ -86,6 +131,11 @@ static const struct option options[] = {
 	{ "auto-resume", no_argument, NULL, OPT_AUTO_RESUME },
 	{ "state", required_argument, NULL, OPT_STATE },
 	{ "log", required_argument, NULL, OPT_LOG },
+	{ "listen", required_argument, NULL, OPT_LISTEN },
+	{ "source-qmp", required_argument, NULL, OPT_SOURCE_QMP },
+	{ "source-memdev", required_argument, NULL, OPT_SOURCE_MEMDEV },
+	{ "paused", no_argument, NULL, OPT_PAUSED },
+	{ "json", no_argument, NULL, OPT_JSON },
 	{ "help", no_argument, NULL, 'h' },
 	{ 0 },
 };
@@ -154,6 +204,34 @@ static int take_log(const char *value)
 	return 0;
 }
 
+static int complain(const struct config *c, const char *what);
+
+static int take_receive_option(int opt, const char *value, struct config *c)
+{
+	switch (opt) {
+	case OPT_LISTEN:
+		if (!strncmp(value, "tcp:", 4))
+			value += 4;
+		return take_text("listen", value, c->listen, sizeof(c->listen));
+	case OPT_SOURCE_QMP:
+		return take_text("source-qmp", value, c->source_qmp,
+				 sizeof(c->source_qmp));
+	case OPT_SOURCE_MEMDEV:
+		if (c->nr_source_memdevs == GUEST_BLOCKS_MAX ||
+		    strlen(value) >= GUEST_NAME_MAX)
+			return bad("source-memdev", value, "too many, or too long");
+		c->source_memdev[c->nr_source_memdevs++] = value;
+		return 0;
+	case OPT_PAUSED:
+		c->stay_paused = true;
+		return 0;
+	case OPT_JSON:
+		c->json = true;
+		return 0;
+	}
+	return -EINVAL;
+}
+
 static int take_option(int opt, const char *value, struct config *c)
 {
 	unsigned long n;
@@ -220,52 +298,79 @@ static int take_option(int opt, const char *value, struct config *c)
 	case OPT_LOG:
 		return take_log(value);
 	}
+	if (opt >= OPT_LISTEN && opt <= OPT_JSON)
+		return c->receive ? take_receive_option(opt, value, c)
+				  : complain(c, "an option of receive");
 	return -EINVAL;
 }
 
-static int complain(const char *what)
+static int complain(const struct config *c, const char *what)
 {
-	fprintf(stderr, "vmemdirect: attach: %s\n(vmemdirect attach --help)\n", what);
+	const char *verb = c->receive ? "receive" : "attach";
+
+	fprintf(stderr, "vmemdirect: %s: %s\n(vmemdirect %s --help)\n", verb, what,
+		verb);
 	return -EINVAL;
 }
 
 static int check(const struct config *c)
 {
+	if (c->receive && (c->resume || c->auto_resume || c->pid))
+		return complain(c, "--resume, --auto-resume and --pid are attach's");
+	if (c->receive && !c->listen[0])
+		return complain(c, "say where the source connects: --listen HOST:PORT");
+	if (c->nr_source_memdevs > c->nr_memdevs)
+		return complain(c, "--source-memdev names a --memdev each, in order");
 	if (c->resume)
 		return 0;
 	if (c->auto_resume && !c->name[0])
-		return complain("--auto-resume needs --name");
+		return complain(c, "--auto-resume needs --name");
 	if (!c->qmp[0] && !c->pid)
 		return complain(
-			"say which VM: --qmp SOCKET, --domain NAME or --pid PID");
+			c, "say which VM: --qmp SOCKET, --domain NAME or --pid PID");
 	if (c->nr_memdevs && !c->qmp[0])
-		return complain("--memdev needs --qmp or --domain");
+		return complain(c, "--memdev needs --qmp or --domain");
 	if (!c->ram_bytes)
-		return complain("say how much may be resident: --ram SIZE");
+		return complain(c, "say how much may be resident: --ram SIZE");
 	if (!c->ssd[0] == !c->null_tier)
-		return complain("say where pages go: --ssd PATH");
+		return complain(c, "say where pages go: --ssd PATH");
 	return 0;
 }
 
-int config_parse_attach(int argc, char **argv, struct config *ret)
+static int parse(int argc, char **argv, bool receive, struct config *ret)
 {
-	struct config c = { .preallocate = true, .spin_us = 50, .prefetch_pages = 256 };
+	struct config c = {
+		.preallocate = true,
+		.spin_us = 50,
+		.prefetch_pages = 256,
+		.receive = receive,
+	};
 	int opt, r = 0;
 
 	strcpy(c.state_dir, CONFIG_STATE_DIR);
 	optind = 1;
 	while (!r && (opt = getopt_long(argc, argv, "h", options, NULL)) != -1) {
 		if (opt == 'h') {
-			fputs(attach_help, stdout);
+			fputs(receive ? receive_help : attach_help, stdout);
 			return 1;
 		}
 		r = take_option(opt, optarg, &c);
 	}
 	if (!r && optind < argc)
-		r = complain("too many words");
+		r = complain(&c, "too many words");
 	if (!r)
 		r = check(&c);
 	if (!r)
 		*ret = c;
 	return r;
+}
+
+int config_parse_attach(int argc, char **argv, struct config *ret)
+{
+	return parse(argc, argv, false, ret);
+}
+
+int config_parse_receive(int argc, char **argv, struct config *ret)
+{
+	return parse(argc, argv, true, ret);
 }

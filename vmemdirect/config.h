@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What `vmemdirect attach` was told: its command line as a struct. Main thread.
+ * What `vmemdirect attach` or `receive` was told: its command line as a struct. Main thread.
  */
 #ifndef VMEMDIRECT_CONFIG_H
 #define VMEMDIRECT_CONFIG_H
@@ -30,6 +30,11 @@ struct config {
 	uint32_t spin_us, prefetch_pages;
 	enum policy_kind policy;
 	enum pin_method pin;
+	/* receive only */
+	bool receive, stay_paused, json;
+	char listen[CONFIG_PATH_MAX], source_qmp[CONFIG_PATH_MAX];
+	unsigned int nr_source_memdevs; /* the source's names of memdev[], in order */
+	const char *source_memdev[GUEST_BLOCKS_MAX]; /* borrowed from argv */
 	char state_dir[CONFIG_PATH_MAX]; /* journals and sockets of all VMs */
 };
 
@@ -40,6 +45,9 @@ struct config {
  * error what is wrong.
  */
 int config_parse_attach(int argc, char **argv, struct config *ret);
+
+/* The same for "receive". */
+int config_parse_receive(int argc, char **argv, struct config *ret);
 
 /* A VM's name becomes a folder: letters, digits, "-_.+@", not beginning with a dot. */
 bool config_name_ok(const char *name);

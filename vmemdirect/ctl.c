@@ -12,6 +12,7 @@
 #include "lib/fault.h"
 #include "lib/log.h"
 #include "lib/size.h"
+#include "vmemdirect/receive.h"
 
 /* ---- status ---- */
 
@@ -133,6 +134,8 @@ json_object *ctl_status(const struct vm *v)
 	put(o, "resident_bytes", s.resident << GUEST_PAGE_SHIFT);
 	put_text(o, "policy", policy_name(v->cfg.policy));
 	put_text(o, "pin_check", pin_name(v->pin));
+	if (v->receive)
+		json_object_object_add(o, "migration", receive_status(v->receive));
 	json_object_object_add(o, "faults", faults(&s));
 	json_object_object_add(o, "prefetch", prefetch(&s));
 	json_object_object_add(o, "sampling", sampling(&s));
@@ -214,6 +217,8 @@ static int do_detach(struct ctl_call *call, void *arg)
 	struct vm *v = arg;
 	uint64_t n, h;
 
+	if (v->state == VM_RECEIVING)
+		return ctl_fail(call, EBUSY, "a migration comes in");
 	if (vm_detach(v, &n, &h) < 0)
 		return ctl_fail(call, ENOMEM,
 				"%s have to come back and the host has %s available",

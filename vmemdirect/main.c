@@ -21,6 +21,7 @@
 #include "lib/size.h"
 #include "vmemdirect/config.h"
 #include "vmemdirect/ctl.h"
+#include "vmemdirect/receive.h"
 #include "vmemdirect/verbs.h"
 #include "vmemdirect/vm.h"
 
@@ -29,6 +30,8 @@ struct daemon {
 	struct ctl_server *ctl;
 	struct vm vm;
 	struct loop_fd pager_watch, pid_watch;
+	struct receive *receive; /* owned */
+	bool gone;               /* the process, while it was receiving */
 };
 
 /* A VM waits for us while we wait for memory: ours is locked, as it is touched. */
@@ -58,6 +61,10 @@ static void on_signal(void *arg, int signo)
 
 	if (signo == SIGHUP)
 		return;
+	if (d->vm.state == VM_RECEIVING) {
+		receive_stop(d->receive);
+		return;
+	}
 	if (vm_detach(&d->vm, &n, &h) < 0)
 		vm_err(&d->vm.guest,
 		       "not ending: %s have to come back into memory and the host has "
@@ -76,11 +83,23 @@ static void stop_if_over(struct daemon *d)
 		loop_stop(d->loop);
 }
 
-static void on_pager(void *arg, uint32_t events)
+/* The router finds out by itself, and says at which step; unless it only listens. */
+static void gone_while_receiving(struct daemon *d)
+{
+	d->gone = true;
+	receive_destination_gone(d->receive);
+}
+
+static void on_pager(void *arg, uint32_t ready)
 {
 	struct daemon *d = arg;
+	uint32_t events = pager_events(d->vm.pager);
 
-	vm_on_events(&d->vm, pager_events(d->vm.pager));
+	if ((events & PAGER_GONE) && d->vm.state == VM_RECEIVING) {
+		gone_while_receiving(d);
+		events &= ~PAGER_GONE;
+	}
+	vm_on_events(&d->vm, events);
 	stop_if_over(d);
 }
 
@@ -89,6 +108,10 @@ static void on_exit_(void *arg, uint32_t events)
 	struct daemon *d = arg;
 
 	loop_fd_del(&d->pid_watch);
+	if (d->vm.state == VM_RECEIVING) {
+		gone_while_receiving(d);
+		return;
+	}
 	vm_on_exit(&d->vm);
 	stop_if_over(d);
 }
@@ -136,6 +159,8 @@ static int do_attach(int argc, char **argv)
 		loop_free(d.loop);
 		return 1;
 	}
+	if (d.vm.cfg.resume)
+		receive_resume(&d.vm);
 	r = serve(&d);
 	sd_notify(0, "STOPPING=1");
 	vm_close(&d.vm);
@@ -143,6 +168,52 @@ static int do_attach(int argc, char **argv)
 	rmdir(d.vm.dir);
 	loop_free(d.loop);
 	return r < 0;
+}
+
+/* The migration has come to its end, whichever. */
+static void on_received(void *arg, bool here)
+{
+	struct daemon *d = arg;
+
+	if (here)
+		d->vm.state = VM_PAGED;
+	if (here && d->gone)
+		vm_on_exit(&d->vm);
+	if (!here || d->gone)
+		loop_stop(d->loop);
+}
+
+static int do_receive(int argc, char **argv)
+{
+	struct daemon d = { 0 };
+	struct config cfg;
+	bool failed;
+	int r = config_parse_receive(argc, argv, &cfg);
+
+	if (r)
+		return r < 0 ? 2 : 0;
+	signal(SIGPIPE, SIG_IGN);
+	if (fault_init() < 0)
+		return 2;
+	secure_memory();
+	r = loop_new(&d.loop);
+	if (!r)
+		r = loop_signals(d.loop, on_signal, &d);
+	if (!r)
+		r = receive_open(&cfg, d.loop, &d.vm, on_received, &d, &d.receive);
+	if (r < 0) {
+		loop_free(d.loop);
+		return 1;
+	}
+	r = serve(&d);
+	sd_notify(0, "STOPPING=1");
+	failed = d.vm.state == VM_RECEIVING || !receive_done(d.receive);
+	ctl_close(d.ctl); /* it asks receive for its status */
+	receive_close(d.receive);
+	vm_close(&d.vm);
+	rmdir(d.vm.dir);
+	loop_free(d.loop);
+	return r < 0 || failed;
 }
 
 static int do_version(int argc, char **argv)
@@ -156,6 +227,8 @@ static const struct verb {
 	int (*fn)(int argc, char **argv);
 } verbs[] = {
 	{ "attach", "page a running VM: keep at most so much of it in RAM", do_attach },
+	{ "receive", "take a migrating VM in, straight into RAM and onto SSD",
+	  do_receive },
 	{ "status", "what a paged VM is doing", verbs_status },
 	{ "list", "all paged VMs of this host", verbs_list },
 	{ "set", "change the limit while the VM runs", verbs_set },

@@ -19,6 +19,7 @@
 #include "lib/size.h"
 #include "vmemdirect/attach/attach.h"
 #include "vmemdirect/attach/proc.h"
+#include "vmemdirect/migrate/handover.h"
 #include "vmemdirect/qmp.h"
 
 #define RESUME_WAIT_S 30
@@ -212,6 +213,8 @@ static int create_journal(struct vm *v)
 		 v->cfg.ssd);
 	snprintf(v->table.header->qmp_path, sizeof(v->table.header->qmp_path), "%s",
 		 v->cfg.qmp);
+	snprintf(v->table.header->source_qmp_path,
+		 sizeof(v->table.header->source_qmp_path), "%s", v->cfg.source_qmp);
 	return 0;
 }
 
@@ -229,8 +232,19 @@ static int start_pager(struct vm *v)
 	if (!r)
 		r = pager_new(&cfg, &v->guest, &v->table, v->tier, &v->pager);
 
-	if (!r)
-		r = pager_start(v->pager, v->cfg.resume);
+	if (r < 0)
+		vm_err(&v->guest, "the pager does not start: %s", strerror(-r));
+	else if (v->cfg.receive)
+		v->state = VM_RECEIVING;
+	else
+		r = vm_start(v);
+	return r;
+}
+
+int vm_start(struct vm *v)
+{
+	int r = pager_start(v->pager, v->cfg.resume);
+
 	if (r < 0)
 		vm_err(&v->guest, "the pager does not start: %s", strerror(-r));
 	return r;
@@ -333,6 +347,13 @@ static int open_again(struct vm *v)
 		return r;
 	h = v->table.header;
 	v->guest = h->guest;
+	if (!handover_is_here((enum handover)atomic_load(&h->handover))) {
+		log_err("%s: vmemdirect receive was killed before the hand-over: the "
+			"source has kept the VM. End the QEMU that waits here (process "
+			"%d); it must not run",
+			v->cfg.name, h->guest.pid);
+		return -ESTALE;
+	}
 	if (!atomic_load(&h->attached) || strcmp(h->tier, "ssd") != 0) {
 		log_err("%s: %s", v->cfg.name,
 			h->attached ? "its pages died with the daemon that was killed "
@@ -342,6 +363,8 @@ static int open_again(struct vm *v)
 	}
 	memcpy(v->cfg.ssd, h->tier_path, sizeof(v->cfg.ssd));
 	memcpy(v->cfg.qmp, h->qmp_path, sizeof(v->cfg.qmp));
+	memcpy(v->cfg.source_qmp, h->source_qmp_path, sizeof(v->cfg.source_qmp));
+	v->cfg.source_qmp[sizeof(v->cfg.source_qmp) - 1] = 0;
 	v->cfg.ssd[sizeof(v->cfg.ssd) - 1] = v->cfg.qmp[sizeof(v->cfg.qmp) - 1] = 0;
 	v->cfg.ram_bytes = h->limit_pages << GUEST_PAGE_SHIFT;
 	v->cfg.pid = v->guest.pid;
@@ -377,7 +400,10 @@ int vm_open(const struct config *cfg, struct vm *ret)
 		return r;
 	}
 	vm_info(&ret->guest, "%s process %d: %s of memory in %s, the rest on %s",
-		ret->cfg.resume ? "again paging" : "paging", ret->guest.pid,
+		ret->cfg.resume ? "again paging"
+		: cfg->receive  ? "ready to receive into"
+				: "paging",
+		ret->guest.pid,
 		size_format(ret->guest.nr_pages << GUEST_PAGE_SHIFT, size,
 			    sizeof(size)),
 		size_format(ret->cfg.ram_bytes, limit, sizeof(limit)),
@@ -479,15 +505,17 @@ int vm_detach(struct vm *v, uint64_t *ret_need, uint64_t *ret_have)
 
 const char *vm_state_name(enum vm_state s)
 {
-	static const char *const names[] = { "paged", "detaching", "detached",
-					     "ended" };
+	static const char *const names[] = { "paged", "detaching", "detached", "ended",
+					     "receiving" };
 
 	return names[s];
 }
 
 void vm_close(struct vm *v)
 {
-	bool over = v->state == VM_DETACHED || v->state == VM_ENDED;
+	/* (A migration that did not come in leaves nothing behind.) */
+	bool over = v->state == VM_DETACHED || v->state == VM_ENDED ||
+		    v->state == VM_RECEIVING;
 	char path[sizeof(v->dir) + 16];
 
 	pager_stop(v->pager, over);
@@ -495,7 +523,7 @@ void vm_close(struct vm *v)
 	pin_close(v->pin);
 	tier_close(v->tier);
 	page_table_close(&v->table);
-	if (v->state == VM_DETACHED)
+	if (v->state == VM_DETACHED || v->state == VM_RECEIVING)
 		attach_undo(&v->guest);
 	attach_close(&v->guest);
 	if (!over)

@@ -16,11 +16,14 @@
 #include "vmemdirect/pager/pin.h"
 #include "vmemdirect/tier/tier.h"
 
+struct receive;
+
 enum vm_state {
 	VM_PAGED,
 	VM_DETACHING, /* everything is being brought back */
 	VM_DETACHED,  /* an ordinary process again */
 	VM_ENDED,     /* the process is gone */
+	VM_RECEIVING, /* a migration comes in: not paged yet */
 };
 
 struct vm {
@@ -33,12 +36,17 @@ struct vm {
 	enum vm_state state;
 	bool storing_fails;
 	uint64_t lost_events;
-	bool stopped_by_us; /* by QMP, because a page was lost */
+	struct receive *receive; /* borrowed; NULL: it did not migrate in */
+	bool stopped_by_us;      /* by QMP, because a page was lost */
 	char dir[CONFIG_PATH_MAX + GUEST_NAME_MAX]; /* journal and control socket */
 };
 
-/* Attaches (or resumes) and starts to page. 0 or -errno, logged. */
+/* Attaches (or resumes) and starts to page; where cfg->receive, only makes everything
+ * ready for that (VM_RECEIVING). 0 or -errno, logged. */
 int vm_open(const struct config *cfg, struct vm *ret);
+
+/* Starts to page a VM that was being received. Any one thread. 0 or -errno, logged. */
+int vm_start(struct vm *v);
 
 /* Where the files of a VM are. Buffers of CONFIG_PATH_MAX + GUEST_NAME_MAX + 16. */
 void vm_path(const char *state_dir, const char *name, const char *file, char *buf,
