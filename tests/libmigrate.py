@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Two stock QEMUs on this machine and a vmemdirect receive between them."""
+import json
+import os
+import random
+import re
+import socket
+
+from libguest import Guest
+from libpaging import B, MIB, STATE, T, check, memory_object, spawn, wait_until
+
+# Stock QEMU 7.2 under TCG loses guest writes during a live migration by itself when the RAM is
+# a multiple of 256 KiB (its dirty-bitmap's fast path); the tests that let the guest run take less.
+ODD = 8
+PAGE = 4096
+
+
+def qmp(path, command, **arguments):
+    """One command on a connection of its own; the answer, or {"error": ...}."""
+    with socket.socket(socket.AF_UNIX) as s:
+        s.settimeout(60)
+        s.connect(path)
+        file = s.makefile("r")
+        file.readline()
+        for name, args in (("qmp_capabilities", {}), (command, arguments)):
+            s.sendall(json.dumps({"execute": name, "arguments": args}).encode() + b"\n")
+            answer = {}
+            while "return" not in answer and "error" not in answer:
+                answer = json.loads(file.readline())
+        return answer
+
+
+def ask(path, command, **arguments):
+    answer = qmp(path, command, **arguments)
+    check("return" in answer, f"{command}: {answer}")
+    return answer["return"]
+
+
+class Vm(Guest):
+    """A QEMU whose memory the test can read and write from outside while it is stopped."""
+
+    def __init__(self, name, mib=64, odd=0, options=(), memdev="mem0", **more):
+        size = f"{mib * 1024 - odd}K"
+        if os.path.exists(f"{T}/{name}.qmp"):
+            os.unlink(f"{T}/{name}.qmp")  # of one that was killed
+        super().__init__(mib=size, name=name, memory=f"memory-backend-memfd,id={memdev},size={size},share=on",
+                         options=[*(["-machine", f"memory-backend={memdev}"] if memdev != "mem0" else []),
+                                  *options], **more)
+        self.bytes = mib * MIB - odd * 1024
+        wait_until(lambda: os.path.exists(self.qmp), "QEMU's monitor", alive=self.child)
+
+    def __call__(self, command, **arguments):
+        return ask(self.qmp, command, **arguments)
+
+    def status(self):
+        """What it does, "gone" when it has ended."""
+        try:
+            return self("query-status")["status"]
+        except (OSError, ValueError):
+            return "gone"
+
+    def migration(self):
+        return self("query-migrate").get("status", "none")
+
+    def object(self):
+        return open(memory_object(self.pid), "r+b", buffering=0)
+
+    def fill(self, seed=1):
+        """Random pages, a quarter of them zero, some in runs."""
+        rng = random.Random(seed)
+        with self.object() as o:
+            at = 0
+            while at < self.bytes // PAGE:
+                n = min(rng.choice((1, 2, 7, 40, 300)), self.bytes // PAGE - at)
+                o.seek(at * PAGE)
+                o.write(bytes(n * PAGE) if rng.random() < .25 else rng.randbytes(n * PAGE))
+                at += n
+
+    def memory(self):
+        with self.object() as o:
+            return o.read(self.bytes)
+
+    def migrate_to(self, port, mb_per_second=0, **capabilities):
+        caps = {"return-path": True, **{k.replace("_", "-"): v for k, v in capabilities.items()}}
+        self("migrate-set-capabilities", capabilities=[
+            {"capability": name, "state": on} for name, on in caps.items()])
+        self("migrate-set-parameters", **{"max-bandwidth": (mb_per_second or 10000) * 1000000})
+        # (An earlier one that failed may not be cleared away yet.)
+        wait_until(lambda: "return" in qmp(self.qmp, "migrate", uri=f"tcp:127.0.0.1:{port}"),
+                   "the migration to begin", 60, self.child)
+
+    def wait_migration(self, *states, seconds=240):
+        wait_until(lambda: self.migration() in states, f"migration to be {states}", seconds, self.child)
+        return self.migration()
+
+
+def source(name="src", **more):
+    return Vm(name, **more)
+
+
+def destination(name="dst", options=(), **more):
+    return Vm(name, options=["-incoming", "defer", *options], **more)
+
+
+class Receive:
+    """A vmemdirect receive that listens when made; `port` is where."""
+
+    def __init__(self, vm, *options, ram="16M", name="r", memdev="mem0", ssd=None, env=None):
+        # The attach is refused while the host swaps; on a shared machine another test may let it.
+        wait_until(lambda: len(open("/proc/swaps").readlines()) < 2, "the host's swap to be off", 240)
+        self.name, self.log_path = name, f"{T}/{name}.log"
+        self.log = open(self.log_path, "w")
+        self.out_path = f"{T}/{name}.out"
+        self.child = spawn([f"{B}/vmemdirect", "receive", "--listen", "tcp:127.0.0.1:0", "--qmp", vm.qmp,
+                            "--memdev", memdev, "--ram", ram, "--ssd", ssd or f"{T}/{name}.swap",
+                            "--name", name, "--state", STATE, "--json", *options],
+                           stdout=open(self.out_path, "w"), stderr=self.log, env={**os.environ, **(env or {})})
+        self.wait_for("waiting for a migration at", 60)
+        self.port = int(re.search(r"migration at \S+:(\d+)", self.text())[1])
+
+    def text(self):
+        return open(self.log_path).read()
+
+    def wait_for(self, text, seconds=240):
+        try:
+            wait_until(lambda: text in self.text(), f"'{text}' in the log", seconds, self.child)
+        except AssertionError:
+            if text not in self.text():
+                raise AssertionError(f"never '{text}': {self.text()}") from None
+
+    def wait_end(self, seconds=240):
+        return self.child.wait(seconds)
+
+    def verb(self, verb, *words):
+        import subprocess
+        return subprocess.run([f"{B}/vmemdirect", verb, "--state", STATE, self.name, *words],
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def status(self):
+        done = self.verb("status", "--json")
+        check(done.returncode == 0, f"{done.stderr} {self.text()}")
+        return json.loads(done.stdout)
+
+    def wait_migrated(self):
+        self.wait_for("migrated:")
+        return json.loads(open(self.out_path).read())
+
+    def detach(self):
+        done = self.verb("detach")
+        check(done.returncode == 0 and self.wait_end(120) == 0, f"{done.stderr} {self.text()}")
+
+
+def no_paging(status):
+    """From the counters: nothing was read back, nothing evicted."""
+    faults, out, tier = status["faults"], status["evictions"], status["tier"]
+    check(faults["tier"] == 0 and tier["reads"] == 0, f"pages were read back: {status}")
+    check(sum(out.values()) == 0, f"pages were evicted: {status}")
