@@ -39,9 +39,14 @@ class Wrong(Exception):
 
 
 class Load:
-    """Random requests to `blocks` blocks from `first` on, which nobody else may touch."""
+    """Random requests to `blocks` blocks from `first` on, which nobody else may touch.
 
-    def __init__(self, first, blocks, seed):
+    `pages`: memory comes and goes by 4 KiB, so that a trimmed block is zeros; else it may be
+    part of a larger page, and is then left as it is.
+    """
+
+    def __init__(self, first, blocks, seed, pages=True):
+        self.pages = pages
         self.first, self.blocks = first, blocks
         self.random = random.Random(seed)
         self.value = seed << 40
@@ -98,6 +103,8 @@ class Load:
         if command == READ:
             if not error:
                 self.check(block, data)
+            return
+        if command == TRIM and not self.pages:
             return
         for b in range(block, block + count):
             if not error:

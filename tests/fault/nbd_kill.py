@@ -17,7 +17,6 @@ from libserve import Memserver, main, wait
 
 MIB = 1 << 20
 CLIENTS = 4
-KILLS = 6
 CLIENT_BLOCKS = 2048
 
 
@@ -48,13 +47,14 @@ def loaded(server, loads, seconds):
     assert not trouble, trouble
 
 
-def killed_under_load(tap):
-    with Memserver('--export', '64M', '--export', 'fio=64M', '--threads', '2') as server:
-        loads = [Load(n * CLIENT_BLOCKS, CLIENT_BLOCKS, n + 1) for n in range(CLIENTS)]
+def killed_under_load(tap, kills, *flags):
+    with Memserver('--export', '64M', '--export', 'fio=64M', '--threads', '2', *flags) as server:
+        loads = [Load(n * CLIENT_BLOCKS, CLIENT_BLOCKS, n + 1, '--huge' not in flags)
+                 for n in range(CLIENTS)]
         with Nbd(server.port) as c:
             generation = c.go('default', INFO_NAME)[INFO_NAME]
-        for n in range(KILLS):
-            with tap.point(f'killed under load ({n + 1}): what was acknowledged is there'):
+        for n in range(kills):
+            with tap.point(f'killed under load ({n + 1}){" ".join(("", *flags))}: what was acknowledged is there'):
                 loaded(server, loads, 0.05 * n)
                 server.start()
                 with Nbd(server.port) as c:
@@ -122,7 +122,8 @@ def reborn(tap):
 
 
 def test(tap):
-    killed_under_load(tap)
+    killed_under_load(tap, 6)
+    killed_under_load(tap, 3, '--huge')
     reborn(tap)
 
 
