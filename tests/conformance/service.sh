@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# The systemd unit, and what it relies on: the pool's mount outlives a service that may not
+# The systemd units, and what it relies on: the pool's mount outlives a service that may not
 # mount, and the service manager is told when it is ready and that it lives.
 . "$(dirname "$0")/../lib.sh"
 [ "$(id -u)" = 0 ] || plan_skip "mounts need root"
@@ -16,15 +16,17 @@ cleanup() {
 }
 trap cleanup EXIT
 
-# ---- the unit file ----
+# ---- the unit files ----
 
-unit=$T/memserver.service
-sed "s#@PREFIX@#$T#g" "$TOP/memserver/memserver.service" >"$unit"
 mkdir -p "$T/sbin"
 ln -s "$B/memserver" "$T/sbin/memserver"
-check "systemd finds nothing wrong with the unit" systemd-analyze verify --man=no "$unit"
-check "it is well confined (exposure below 3)" \
-	systemd-analyze security --offline=yes --threshold=30 "$unit"
+for unit in memserver memserver-pool; do
+	sed "s#@PREFIX@#$T#g" "$TOP/memserver/$unit.service" >"$T/$unit.service"
+done
+check "systemd finds nothing wrong with the units" \
+	systemd-analyze verify --man=no "$T/memserver.service" "$T/memserver-pool.service"
+check "memserver's is well confined (exposure below 3)" \
+	systemd-analyze security --offline=yes --threshold=30 "$T/memserver.service"
 check "memserver takes the command line it has" \
 	"$B/memserver" -n --prepare-pool --config "$TOP/docs/memserver.conf.example"
 
