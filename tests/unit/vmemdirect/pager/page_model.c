@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
+ * flavour: plain asan
+ *
  * The life of one page, model-checked: the evictor, the fault thread and a guest that
  * writes twice, in every interleaving of their steps. The steps are those of evict.c
  * and fault.c, the page's word is the real one. In every end: the guest has done its
