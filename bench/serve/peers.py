@@ -378,6 +378,34 @@ class Tgt(Server):
         super().stop()
 
 
+class MemserverIscsi(Memserver):
+    """The same tgtd as Tgt's, run by memserver; CPU and memory are those of both processes."""
+    name = "memserver, iSCSI"
+    program, package = "tgtd", "tgt"
+
+    def missing(self):
+        if os.geteuid() != 0:
+            return "tgtd takes orders from root only"
+        return Server.missing(self) or Memserver.missing(self)
+
+    def prepare(self):
+        argv = Memserver.prepare(self)
+        port = free_port()
+        self.doors = [Door(self, "remem iSCSI", "iscsi", f"127.0.0.1:{port}",
+                           "iqn.2026-11.io.remem:default")]
+        return argv + ["--iscsi", f"127.0.0.1:{port}"]
+
+    def configure(self):
+        for _ in range(5000):  # until it has said that all is ready
+            if "ready: iscsi" in self.log():
+                break
+            time.sleep(0.002)
+
+    def pause(self, stop):
+        for pid in descendants(self.pid) if self.pid else ():
+            self.signal(signal.SIGSTOP if stop else signal.SIGCONT, pid)
+
+
 ALL = (LimitTcp, LimitTcpSpin, LimitTcpAdapt, LimitTcpUring, LimitTcpUringAdapt,
        LimitUnix, LimitUnixSpin, Memserver, MemserverNoSpin, Nbdkit, NbdkitUnix, Qsd,
-       NbdServer, Tgt)
+       NbdServer, Tgt, MemserverIscsi)
