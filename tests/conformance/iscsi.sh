@@ -4,7 +4,7 @@
 # iSCSI by memserver's own tgtd, against libiscsi's tools and qemu: names, bytes, memory,
 # who may come in, one door at a time, what happens when tgtd is killed.
 . "$(dirname "$0")/../lib.sh"
-plan 81
+plan 87
 
 new_pool
 iscsi=$(free_port) nbd=$(free_port) nvme=$(free_port)
@@ -220,6 +220,22 @@ check "the right name comes in" timeout 20 iscsi-inq -i iqn.2026-11.test:me "$(u
 stop_server memserver
 refuses "names and addresses at once" 2 "either addresses or names" "$B/memserver" "${doors[@]}" --export 1M \
 	--allow iqn.2026-11.test:me --allow 10.0.0.0/8
+
+# ---- a full pool ----
+
+refuses "a pool's limit that the tmpfs can't keep is refused" 1 "the tmpfs itself must keep" \
+	"$B/memserver" "${doors[@]}" --pool "$POOL" --pool-limit 64M
+mkdir "$T/mnt"
+check "a pool of 64 MiB" start_server memserver "ready: iscsi" "$B/memserver" "${doors[@]}" --pool "$T/mnt" \
+	--pool-limit 64M --export default=128M --export b=32M
+check "an export takes a quarter" io "$(url b)" 'write -P 0x21 0 16M'
+refuses "a write that does not fit fails" 1 "error" io "$(url default)" 'write -P 0x22 0 72M'
+check "the other export has its bytes, and serves" io "$(url b)" 'read -P 0x21 0 16M' 'write -P 0x23 0 1M' \
+	'read -P 0x23 0 1M'
+check "what is discarded can be stored again" io "$(url default)" 'discard 0 128M' 'write -P 0x24 32M 16M' \
+	'read -P 0x24 32M 16M'
+stop_server memserver
+umount "$T/mnt"
 
 # ---- what can't be done is said ----
 
