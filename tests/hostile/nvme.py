@@ -10,7 +10,6 @@ import resource
 import socket
 import struct
 import sys
-import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from libnvme import *  # noqa: E402,F403
