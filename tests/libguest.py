@@ -34,7 +34,7 @@ class Guest:
     """Runs until its program is done. `lines` is what the console said."""
 
     def __init__(self, mib=256, cpus=1, work_mib=160, accesses=20000, options=(), memory=None,
-                 name="guest"):
+                 name="guest", hold=False):
         kernel = subprocess.run([f"{TOP}/tests/vm/kernel"], check=True, stdout=subprocess.PIPE,
                                 text=True).stdout.strip()
         self.qmp = f"{T}/{name}.qmp"
@@ -45,14 +45,19 @@ class Guest:
              "-object", memory, "-machine", "q35,memory-backend=mem0",
              "-kernel", f"{kernel}/vmlinux", "-initrd", initramfs(),
              "-append", "console=ttyS0 quiet panic=-1 mitigations=off tsc=reliable no_timer_check "
-             f"pagework_mib={work_mib} pagework_accesses={accesses}",
+             f"pagework_mib={work_mib} pagework_accesses={accesses} pagework_hold={int(hold)}",
              "-serial", "stdio", "-qmp", f"unix:{self.qmp},server=on,wait=off", *options],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, errors="replace")
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, errors="replace")
         self.pid = self.child.pid
         self.lines = []
         self.changed = threading.Condition()
         self.reader = threading.Thread(target=self.read, daemon=True)
         self.reader.start()
+
+    def go(self):
+        """Lets a guest made with hold=True work, once it has filled its memory."""
+        self.child.stdin.write("\n")
+        self.child.stdin.flush()
 
     def read(self):
         for line in self.child.stdout:

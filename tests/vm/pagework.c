@@ -2,8 +2,9 @@
 /*
  * PID 1 of a guest that is to be paged: fills memory with patterns, works on it at
  * random with full checks, verifies all of it at the end, says so on the console and
- * powers off. Static, alone in its initramfs. pagework.mib=N and pagework.accesses=N
- * come on the kernel's command line (unknown words become the environment).
+ * powers off. Static, alone in its initramfs. pagework_mib=N, pagework_accesses=N and
+ * pagework_hold=1 (wait for a newline once filled) come on the kernel's command line
+ * (unknown words become the environment).
  */
 #include <fcntl.h>
 #include <inttypes.h>
@@ -75,6 +76,8 @@ int main(void)
 		for (uint64_t n = 0; n < nr; n++)
 			write_page(n);
 		printf("pagework: filled\n");
+		if (argument("pagework_hold", 0))
+			getchar(); /* a newline from the console: go on */
 		for (uint64_t i = 0; i < accesses; i++) {
 			uint64_t n = mix(seed++) % nr;
 

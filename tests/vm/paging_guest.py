@@ -36,9 +36,10 @@ def quarter():
 
 @test("a guest with two vCPUs is attached full, squeezed, resized and detached while it works")
 def squeeze():
-    guest = Guest(mib=256, cpus=2, work_mib=140, accesses=600 * WORK)
+    guest = Guest(mib=256, cpus=2, work_mib=140, accesses=600 * WORK, hold=True)
     guest.wait_for("pagework: filled")
     daemon = Daemon("--qmp", guest.qmp, "--ram", "128M", *SSD, name="guest")
+    guest.go()
     daemon.wait_squeezed()
     daemon.order("set", "--ram", "64M")
     daemon.wait_squeezed()
