@@ -4,7 +4,7 @@
 # Linux's NVMe/TCP host and nvme-cli against memserver: discovery, every admin command a person
 # types, discard, quota, resize, reset, loss and return, rebirth. One boot; see _nvme-cli.sh.
 . "$(dirname "$0")/../lib.sh"
-plan 42
+plan 43
 
 "$TOP/tests/vm/guest-run" --mem 768M --timeout 600 --strict-dmesg -- bash "$TOP/tests/vm/_nvme-cli.sh" \
 	>"$T/out" 2>"$T/err"
