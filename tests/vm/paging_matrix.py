@@ -17,13 +17,15 @@ SYSCTL = "/proc/sys/vm/unprivileged_userfaultfd"
 
 
 def guest(memory="memory-backend-memfd,id=mem0,size=128M,share=on", options=(), accesses=3000):
-    return Guest(mib=MIB, work_mib=50, accesses=accesses, memory=memory, options=options, name="matrix")
+    return Guest(mib=MIB, work_mib=50, accesses=accesses, memory=memory, options=options, name="matrix",
+                 hold=True)
 
 
 def works(g):
     """Paged, verified by the guest to its end."""
-    g.wait_for("pagework: starts")
+    g.wait_for("pagework: filled")
     daemon = Daemon("--qmp", g.qmp, "--ram", "32M", *SSD, name="matrix")
+    g.go()
     line = g.wait_for("pagework: verified")
     check(line.endswith(" 0 bad"), line)
     check(daemon.child.wait(60) == 0, daemon.text())
@@ -68,7 +70,7 @@ def nobody():
     os.chmod(T, 0o755)
     before = open(SYSCTL).read()
     g = guest(options=("-runas", "nobody"))
-    g.wait_for("pagework: starts")
+    g.wait_for("pagework: filled")
     try:
         if before.strip() == "0":
             said = refused("--qmp", g.qmp, "--ram", "32M", *SSD, name="matrix")
@@ -79,6 +81,7 @@ def nobody():
     finally:
         with open(SYSCTL, "w") as file:
             file.write(before)
+    g.go()
     check(g.wait_for("pagework: verified").endswith(" 0 bad"), g.lines)
     check(daemon.child.wait(60) == 0, daemon.text())
 
