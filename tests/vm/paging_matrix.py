@@ -142,6 +142,7 @@ def libvirt():
         check("virsh:other: its process is not known" in said, said)
     finally:
         os.unlink(pid_file)
+    g.go()
     check(g.wait_for("pagework: verified").endswith(" 0 bad"), g.lines)
     check(daemon.child.wait(60) == 0, daemon.text())
 
