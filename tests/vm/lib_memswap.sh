@@ -37,6 +37,12 @@ host_kill() {
 host_start() {
 	start_memserver
 }
+# restart SECONDS: killed, and started so much later, without the guest's doing.
+host_restart() {
+	stop_server memserver KILL
+	sleep "$1"
+	start_memserver
+}
 # Freezes it, and lets it go on.
 host_freeze() {
 	kill -STOP "${server_pid[memserver]}"
