@@ -223,7 +223,7 @@ def killed_loading():
     src.migrate_to(receive.port, mb_per_second=8)
     wait_state(receive, "receiving")
     stop(dst)
-    src("migrate-set-parameters", **{"max-bandwidth": 10**10, "downtime-limit": 5000})
+    src("migrate-set-parameters", **{"max-bandwidth": 10**10, "downtime-limit": 60000})
     wait_state(receive, "loading")
     kill(receive.child)
     go_on(dst)
@@ -241,7 +241,7 @@ def committing(*options, source_qmp=True):
     src.migrate_to(receive.port, mb_per_second=8)
     wait_state(receive, "receiving")
     stop(dst)
-    src("migrate-set-parameters", **{"max-bandwidth": 10**10, "downtime-limit": 5000})
+    src("migrate-set-parameters", **{"max-bandwidth": 10**10, "downtime-limit": 60000})
     wait_state(receive, "loading")
     wait_until(lambda: src.status() == "finish-migrate", "the source to have sent all", 60)
     before = 0
