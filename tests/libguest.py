@@ -76,5 +76,9 @@ class Guest:
         with self.changed:
             ok = self.changed.wait_for(found, seconds)
             line = next((x for x in self.lines if x and text in x), None)
-        check(ok and line, f"the guest never said '{text}': {self.lines[-5:]}")
+        check(ok and line, f"the guest never said '{text}': {self.lines[-5:]}, {self.end()}")
         return line
+
+    def end(self):
+        """How QEMU ended, for people: a status, or minus the signal that killed it."""
+        return "it runs" if None not in self.lines else f"QEMU's status {self.child.wait(20)}"
