@@ -7,8 +7,6 @@
 #include "vmemdirect/migrate/router.h"
 
 #include <errno.h>
-#include <linux/sockios.h>
-#include <netinet/tcp.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -17,59 +15,19 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "lib/fault.h"
 #include "lib/log.h"
-#include "vmemdirect/migrate/stream.h"
+#include "vmemdirect/migrate/router_priv.h"
 
-#define IN_BYTES   (1u << 20)
-#define OUT_BYTES  (256u << 10)
-#define TAIL_MAX   (512u << 20)
-#define ANSWER_MAX 512 /* of a message on a return path */
-#define CONFIRM_MS 30000
+#define IN_BYTES  (1u << 20)
+#define OUT_BYTES (256u << 10)
+#define TAIL_MAX  (512u << 20)
 
-enum { /* return path messages: QEMU's enum mig_rp_message_type */
-       RP_SHUT = 1,
-       RP_PONG = 2,
-       RP_SWITCHOVER_ACK = 7,
-};
-
-struct router {
-	struct router_cfg cfg;
-	const struct guest *g;
-	struct page_table *t;
-	struct tier *tier;
-	pthread_t thread;
-	bool has_thread;
-	int event_fd; /* owned */
-
-	/* The router's thread writes, under the lock where router_stop looks. */
-	pthread_mutex_t lock;
-	int source, destination; /* owned, or -1 */
-	bool stop;
-
-	_Atomic enum handover state;
-	struct stream stream;
-	const struct guest_block
-		*managed[STREAM_BLOCKS_MAX]; /* by the stream's index */
-	_Atomic(struct place *) place;       /* owned */
-	uint8_t *in, *out, *tail;            /* owned */
-	size_t in_len, out_len, tail_len, tail_size;
-	uint8_t answer[ANSWER_MAX + 4];
-	size_t answer_len;
-	bool acknowledged;
-	bool start; /* it ran at the source, and nobody else starts it */
-	char why[320];
-
-	_Atomic uint64_t received, forwarded, began_ns, complete_ns, loaded_ns;
-	_Atomic bool started;
-};
-
-static uint64_t now_ns(void)
+uint64_t router_now_ns(void)
 {
 	struct timespec t;
 
@@ -77,7 +35,7 @@ static uint64_t now_ns(void)
 	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
 }
 
-static void move(struct router *r, enum handover_event event)
+void router_move(struct router *r, enum handover_event event)
 {
 	enum handover to = atomic_load(&r->state);
 
@@ -88,13 +46,12 @@ static void move(struct router *r, enum handover_event event)
 	atomic_store(&r->state, to);
 }
 
-static enum handover state(const struct router *r)
+enum handover router_state(const struct router *r)
 {
 	return atomic_load(&r->state);
 }
 
-/* Remembers the first reason; -EPROTO. */
-static int broken(struct router *r, const char *why)
+int router_broken(struct router *r, const char *why)
 {
 	if (!r->why[0])
 		snprintf(r->why, sizeof(r->why), "%s", why);
@@ -122,9 +79,9 @@ static void set_socket(struct router *r, int *place, int fd)
 	pthread_mutex_unlock(&r->lock);
 }
 
-/* ---- to the destination and the source ---- */
+/* ---- to the destination ---- */
 
-static int send_all(int fd, const uint8_t *p, size_t len)
+int router_send(int fd, const uint8_t *p, size_t len)
 {
 	while (len) {
 		ssize_t n = send(fd, p, len, MSG_NOSIGNAL);
@@ -145,9 +102,10 @@ static int flush(struct router *r)
 
 	if (!r->out_len || r->destination < 0)
 		return 0;
-	e = send_all(r->destination, r->out, r->out_len);
+	e = router_send(r->destination, r->out, r->out_len);
 	if (e < 0)
-		return broken(r, "the destination QEMU has closed its connection");
+		return router_broken(r,
+				     "the destination QEMU has closed its connection");
 	atomic_fetch_add(&r->forwarded, r->out_len);
 	r->out_len = 0;
 	return 0;
@@ -157,13 +115,14 @@ static int forward(struct router *r, const uint8_t *p, size_t len)
 {
 	if (len > OUT_BYTES - r->out_len) {
 		if (r->destination < 0)
-			return broken(r, "its head is too long");
+			return router_broken(r, "its head is too long");
 		if (flush(r) < 0)
 			return -EPROTO;
 		if (len > OUT_BYTES / 2) {
-			if (send_all(r->destination, p, len) < 0)
-				return broken(r, "the destination QEMU has closed its "
-						 "connection");
+			if (router_send(r->destination, p, len) < 0)
+				return router_broken(
+					r, "the destination QEMU has closed its "
+					   "connection");
 			atomic_fetch_add(&r->forwarded, len);
 			return 0;
 		}
@@ -171,22 +130,6 @@ static int forward(struct router *r, const uint8_t *p, size_t len)
 	memcpy(r->out + r->out_len, p, len);
 	r->out_len += len;
 	return 0;
-}
-
-static int answer_source(struct router *r, uint16_t type, uint32_t value)
-{
-	const uint8_t m[8] = { (uint8_t)(type >> 8),
-			       (uint8_t)type,
-			       0,
-			       4,
-			       (uint8_t)(value >> 24),
-			       (uint8_t)(value >> 16),
-			       (uint8_t)(value >> 8),
-			       (uint8_t)value };
-
-	return send_all(r->source, m, sizeof(m)) < 0
-		       ? broken(r, "the source has closed its connection")
-		       : 0;
 }
 
 /* ---- events of the stream ---- */
@@ -216,7 +159,7 @@ static int on_block(struct router *r, const struct stream_event *e, const uint8_
 				 "%.64s %llu: start both with the same -m",
 				 b->name, (unsigned long long)b->size_bytes, own->name,
 				 (unsigned long long)own->size_bytes);
-			return broken(r, why);
+			return router_broken(r, why);
 		}
 		r->managed[b->index] = own;
 		n = strlen(own->name);
@@ -245,7 +188,7 @@ static int check_blocks(struct router *r)
 		snprintf(why, sizeof(why),
 			 "it has no memory called %.64s (but%s): --source-memdev NAME",
 			 source_name(r, i), names);
-		return broken(r, why);
+		return router_broken(r, why);
 	}
 	return 0;
 }
@@ -260,12 +203,12 @@ static int open_destination(struct router *r)
 		return e;
 	e = r->cfg.ops.open_destination(r->cfg.ops.arg, &fd);
 	if (e < 0)
-		return broken(r, "the destination QEMU does not take it");
+		return router_broken(r, "the destination QEMU does not take it");
 	set_socket(r, &r->destination, fd);
-	move(r, HANDOVER_ACCEPTED);
+	router_move(r, HANDOVER_ACCEPTED);
 	e = place_new(r->g, r->t, r->tier, r->cfg.limit_pages, &p);
 	if (e < 0)
-		return broken(r, "its pages cannot be placed");
+		return router_broken(r, "its pages cannot be placed");
 	atomic_store(&r->place, p);
 	return 0;
 }
@@ -282,18 +225,18 @@ static int on_page(struct router *r, const struct stream_event *e, const uint8_t
 	pfn = b->first_pfn + (e->addr >> GUEST_PAGE_SHIFT);
 	error = e->type == STREAM_ZERO ? place_zero(r->place, pfn)
 				       : place_page(r->place, pfn, e->page);
-	return error < 0 ? broken(r, "a page could not be placed") : 0;
+	return error < 0 ? router_broken(r, "a page could not be placed") : 0;
 }
 
 static int on_complete(struct router *r)
 {
 	if (place_barrier(r->place) < 0)
-		return broken(r, "not all pages could be placed");
+		return router_broken(r, "not all pages could be placed");
 	if (fault_point("router.complete") < 0 ||
 	    r->cfg.ops.memory_complete(r->cfg.ops.arg) < 0)
-		return broken(r, "the pager does not start");
-	atomic_store(&r->complete_ns, now_ns());
-	move(r, HANDOVER_COMPLETE);
+		return router_broken(r, "the pager does not start");
+	atomic_store(&r->complete_ns, router_now_ns());
+	router_move(r, HANDOVER_COMPLETE);
 	return 0;
 }
 
@@ -305,7 +248,7 @@ static int on_tail(struct router *r, const uint8_t *raw, size_t len)
 		uint8_t *tail = size <= TAIL_MAX ? realloc(r->tail, size) : NULL;
 
 		if (!tail)
-			return broken(r, "its device state is too large");
+			return router_broken(r, "its device state is too large");
 		r->tail = tail;
 		r->tail_size = size;
 	}
@@ -328,12 +271,12 @@ static int on_event(struct router *r, const struct stream_event *e, const uint8_
 	case STREAM_TAIL:
 		return on_tail(r, raw, len);
 	case STREAM_EOS:
-		if (state(r) == HANDOVER_OPENING && open_destination(r) < 0)
+		if (router_state(r) == HANDOVER_OPENING && open_destination(r) < 0)
 			return -EPROTO;
 		break;
 	case STREAM_COMMAND:
 		if (e->command == STREAM_CMD_PING &&
-		    answer_source(r, RP_PONG, e->value) < 0)
+		    router_answer(r, RP_PONG, e->value) < 0)
 			return -EPROTO;
 		break;
 	case STREAM_FOOTER:
@@ -358,9 +301,9 @@ static int take_pieces(struct router *r)
 		at += used;
 	}
 	if (n < 0)
-		return broken(r, r->stream.why);
+		return router_broken(r, r->stream.why);
 	if (!error && r->place && place_settle(r->place) < 0)
-		return broken(r, "a page could not be placed");
+		return router_broken(r, "a page could not be placed");
 	if (!error)
 		error = flush(r);
 	memmove(r->in, r->in + at, r->in_len - at);
@@ -375,60 +318,12 @@ static int read_source(struct router *r)
 	if (n < 0 && errno == EINTR)
 		return 0;
 	if (n <= 0 || fault_point("router.recv") < 0)
-		return broken(r, "the source has closed its connection");
+		return router_broken(r, "the source has closed its connection");
 	if (!atomic_load(&r->began_ns))
-		atomic_store(&r->began_ns, now_ns());
+		atomic_store(&r->began_ns, router_now_ns());
 	r->in_len += (size_t)n;
 	atomic_fetch_add(&r->received, (uint64_t)n);
 	return take_pieces(r);
-}
-
-/* ---- the destination's return path ---- */
-
-static int on_answer(struct router *r, unsigned int type, const uint8_t *body,
-		     size_t len)
-{
-	if (type == RP_PONG)
-		return 0;
-	if (type == RP_SWITCHOVER_ACK && !len)
-		return send_all(r->source, r->answer, 4);
-	if (type != RP_SHUT || len != 4)
-		return broken(r, "the destination QEMU answers in an unknown way");
-	if (body[0] | body[1] | body[2] | body[3])
-		return broken(r, "the destination QEMU could not load the VM");
-	if (state(r) != HANDOVER_LOADING)
-		return broken(r, "the destination QEMU is ready too early");
-	r->acknowledged = true;
-	return 0;
-}
-
-static int read_destination(struct router *r)
-{
-	ssize_t n = recv(r->destination, r->answer + r->answer_len,
-			 sizeof(r->answer) - r->answer_len, 0);
-
-	if (n < 0 && errno == EINTR)
-		return 0;
-	if (n <= 0)
-		return broken(r, state(r) == HANDOVER_LOADING
-					 ? "the destination QEMU could not load the "
-					   "device state; its log says why"
-					 : "the destination QEMU has ended");
-	r->answer_len += (size_t)n;
-	while (r->answer_len >= 4) {
-		size_t len = (size_t)r->answer[2] << 8 | r->answer[3];
-
-		if (len > ANSWER_MAX)
-			return broken(r, "the destination QEMU answers at length");
-		if (r->answer_len < 4 + len)
-			break;
-		if (on_answer(r, (unsigned int)r->answer[0] << 8 | r->answer[1],
-			      r->answer + 4, len) < 0)
-			return -EPROTO;
-		r->answer_len -= 4 + len;
-		memmove(r->answer, r->answer + 4 + len, r->answer_len);
-	}
-	return 0;
 }
 
 /* ---- connections ---- */
@@ -441,8 +336,9 @@ static int refuse_second(struct router *r)
 	if (fd < 0)
 		return 0;
 	close(fd);
-	return broken(r, "it opens a second connection: migrate_set_capability multifd "
-			 "(and postcopy-preempt) off at the source");
+	return router_broken(
+		r, "it opens a second connection: migrate_set_capability multifd "
+		   "(and postcopy-preempt) off at the source");
 }
 
 static int accept_source(struct router *r)
@@ -463,7 +359,7 @@ static int accept_source(struct router *r)
 	atomic_store(&r->received, 0);
 	atomic_store(&r->began_ns, 0);
 	r->why[0] = 0;
-	move(r, HANDOVER_CONNECTED);
+	router_move(r, HANDOVER_CONNECTED);
 	return 0;
 }
 
@@ -485,11 +381,11 @@ static int route(struct router *r)
 		};
 
 		if (poll(p, 3, -1) < 0 && errno != EINTR)
-			return broken(r, "poll fails");
+			return router_broken(r, "poll fails");
 		if (stopped(r))
-			return broken(r, "it was broken off here");
+			return router_broken(r, "it was broken off here");
 		if (ready(&p[1]))
-			e = read_destination(r);
+			e = router_read_destination(r);
 		if (!e && ready(&p[0]))
 			e = read_source(r);
 		if (!e && ready(&p[2]))
@@ -498,99 +394,24 @@ static int route(struct router *r)
 	return e;
 }
 
-/* ---- the hand-over ---- */
-
-static void nap(void)
-{
-	const struct timespec t = { .tv_nsec = 2000000 };
-
-	nanosleep(&t, NULL);
-}
-
-/*
- * The source has read the word if its kernel has acknowledged it and its connection
- * then ends in order: one that had given up reading before answers with a reset.
- */
-static bool ended_in_order(struct router *r)
-{
-	uint64_t until = now_ns() + CONFIRM_MS * UINT64_C(1000000);
-	struct pollfd p = { .fd = r->source, .events = POLLIN };
-	socklen_t len = sizeof(int);
-	int unsent = 0, error = 0;
-	uint8_t byte;
-
-	if (poll(&p, 1, CONFIRM_MS) != 1 || recv(r->source, &byte, 1, 0) != 0)
-		return false;
-	while (!ioctl(r->source, SIOCOUTQ, &unsent) && unsent && now_ns() < until)
-		nap();
-	if (getsockopt(r->source, SOL_SOCKET, SO_ERROR, &error, &len) < 0)
-		return false;
-	return !unsent && !error;
-}
-
-static enum handover_event ask_source(struct router *r)
-{
-	bool in_order = ended_in_order(r);
-
-	switch (r->cfg.ops.ask_source(r->cfg.ops.arg)) {
-	case ROUTER_SOURCE_GAVE_UP:
-		return HANDOVER_CONFIRMED;
-	case ROUTER_SOURCE_KEEPS:
-		return HANDOVER_REVOKED;
-	case ROUTER_SOURCE_SILENT:
-		break;
-	}
-	return in_order ? HANDOVER_CONFIRMED : HANDOVER_SILENCE;
-}
-
-static bool source_is_there(struct router *r)
-{
-	struct pollfd p = { .fd = r->source, .events = POLLIN };
-
-	return poll(&p, 1, 0) == 0; /* it has nothing more to say, and is not gone */
-}
-
-static void hand_over(struct router *r)
-{
-	const char *did = NULL;
-
-	atomic_store(&r->loaded_ns, now_ns());
-	stream_tail_complete(r->tail, r->tail_len, &did);
-	r->start = !r->cfg.stay_paused && (!did || !strcmp(did, "running"));
-	move(r, HANDOVER_ACKNOWLEDGED);
-	if (fault_point("router.loaded") < 0 || !source_is_there(r)) {
-		broken(r, "the source has closed its connection");
-		move(r, HANDOVER_BROKEN);
-		return;
-	}
-	move(r, HANDOVER_TELL);
-	answer_source(r, RP_SHUT, 0);
-	move(r, ask_source(r));
-	if (state(r) != HANDOVER_COMMITTED)
-		return;
-	if (r->start)
-		atomic_store(&r->started, !r->cfg.ops.start_vm(r->cfg.ops.arg));
-	move(r, HANDOVER_STARTED);
-}
-
 static void one_source(struct router *r)
 {
 	if (accept_source(r) == -ECANCELED) {
-		broken(r, "it was broken off here");
-		move(r, HANDOVER_BROKEN);
+		router_broken(r, "it was broken off here");
+		router_move(r, HANDOVER_BROKEN);
 		return;
 	}
-	if (state(r) != HANDOVER_OPENING)
+	if (router_state(r) != HANDOVER_OPENING)
 		return;
 	if (!route(r)) {
-		hand_over(r);
-	} else if (state(r) == HANDOVER_OPENING && !stopped(r)) {
+		router_hand_over(r);
+	} else if (router_state(r) == HANDOVER_OPENING && !stopped(r)) {
 		vm_err(r->g, "migration refused: %s", r->why);
-		move(r, HANDOVER_REFUSED);
+		router_move(r, HANDOVER_REFUSED);
 	} else {
-		move(r, HANDOVER_BROKEN);
+		router_move(r, HANDOVER_BROKEN);
 	}
-	if (state(r) == HANDOVER_FAILED)
+	if (router_state(r) == HANDOVER_FAILED)
 		vm_err(r->g, "migration failed, the source keeps the VM: %s",
 		       r->why[0] ? r->why : "the source says so");
 	/* Closing tells the source, if it does not know yet. */
@@ -600,8 +421,8 @@ static void one_source(struct router *r)
 
 static bool over(const struct router *r)
 {
-	return state(r) == HANDOVER_DONE || state(r) == HANDOVER_FAILED ||
-	       state(r) == HANDOVER_UNCLEAR;
+	return router_state(r) == HANDOVER_DONE || router_state(r) == HANDOVER_FAILED ||
+	       router_state(r) == HANDOVER_UNCLEAR;
 }
 
 static void *router_main(void *arg)
@@ -701,11 +522,11 @@ void router_get_stats(const struct router *r, struct router_stats *ret)
 	struct place *p = atomic_load(&r->place);
 
 	*ret = (struct router_stats){
-		.state = state(r),
+		.state = router_state(r),
 		.nr_pages = r->g->nr_pages,
 		.received_bytes = atomic_load(&r->received),
 		.forwarded_bytes = atomic_load(&r->forwarded),
-		.receive_ns = !began ? 0 : (done ? done : now_ns()) - began,
+		.receive_ns = !began ? 0 : (done ? done : router_now_ns()) - began,
 		.downtime_ns = loaded && done ? loaded - done : 0,
 		.started = atomic_load(&r->started),
 	};
