@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "lib/cleanup.h"
+#include "lib/log.h"
 
 #define LINE_MAX_BYTES (1u << 20)
 #define DEPTH_MAX      32
@@ -310,4 +311,32 @@ int qmp_peer_pid(const struct qmp *q, pid_t *ret_pid)
 const char *qmp_why(const struct qmp *q)
 {
 	return q->why;
+}
+
+int qmp_once(const char *path, const char *command, json_object *arguments,
+	     json_object **ret, const char *what)
+{
+	struct qmp *q = NULL;
+	int r = qmp_open(path, &q);
+
+	if (r < 0)
+		json_object_put(arguments);
+	else
+		r = qmp_command(q, command, arguments, ret);
+	if (r < 0 && what)
+		log_err("%s: %s: %s", path, what,
+			r == -EREMOTEIO ? qmp_why(q) : strerror(-r));
+	qmp_close(q);
+	return r;
+}
+
+void qmp_status(const char *path, const char *query, char *ret, size_t len)
+{
+	json_object *o = NULL, *s;
+
+	ret[0] = 0;
+	if (!qmp_once(path, query, NULL, &o, NULL) &&
+	    json_object_object_get_ex(o, "status", &s))
+		snprintf(ret, len, "%s", json_object_get_string(s));
+	json_object_put(o);
 }

@@ -35,4 +35,12 @@ int qmp_command(struct qmp *q, const char *name, json_object *arguments,
 /* Text of the last error QEMU answered with; borrowed until the next command. */
 const char *qmp_why(const struct qmp *q);
 
+/* One command on a connection of its own; `what` could not be done, for the log, or
+ * NULL: stay silent. */
+int qmp_once(const char *path, const char *command, json_object *arguments,
+	     json_object **ret, const char *what);
+
+/* The "status" that a query (query-status, query-migrate) answers; "" for none. */
+void qmp_status(const char *path, const char *query, char *ret, size_t len);
+
 #endif

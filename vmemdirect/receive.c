@@ -52,24 +52,6 @@ static void nap(long ns)
 
 /* ---- QMP ---- */
 
-/* One command to one QEMU; `what` for the log, or NULL: stay silent. */
-static int tell(const char *path, const char *command, json_object *arguments,
-		json_object **ret, const char *what)
-{
-	struct qmp *q = NULL;
-	int r = qmp_open(path, &q);
-
-	if (r < 0)
-		json_object_put(arguments);
-	else
-		r = qmp_command(q, command, arguments, ret);
-	if (r < 0 && what)
-		log_err("%s: %s: %s", path, what,
-			r == -EREMOTEIO ? qmp_why(q) : strerror(-r));
-	qmp_close(q);
-	return r;
-}
-
 static json_object *one_capability(const char *name)
 {
 	json_object *cap = json_object_new_object(), *list = json_object_new_array(),
@@ -82,24 +64,13 @@ static json_object *one_capability(const char *name)
 	return o;
 }
 
-static void status_of(const char *path, const char *query, char *ret, size_t len)
-{
-	json_object *o = NULL, *s;
-
-	ret[0] = 0;
-	if (!tell(path, query, NULL, &o, NULL) &&
-	    json_object_object_get_ex(o, "status", &s))
-		snprintf(ret, len, "%s", json_object_get_string(s));
-	json_object_put(o);
-}
-
 static enum router_source ask(const char *source_qmp)
 {
 	char status[32];
 	time_t until = time(NULL) + ASK_S;
 
 	do {
-		status_of(source_qmp, "query-migrate", status, sizeof(status));
+		qmp_status(source_qmp, "query-migrate", status, sizeof(status));
 		if (!status[0])
 			return ROUTER_SOURCE_SILENT;
 		if (!strcmp(status, "completed"))
@@ -116,7 +87,7 @@ static int check_waiting(const struct config *c)
 {
 	char status[32];
 
-	status_of(c->qmp, "query-status", status, sizeof(status));
+	qmp_status(c->qmp, "query-status", status, sizeof(status));
 	if (!strcmp(status, "inmigrate") || !status[0])
 		return 0; /* (whoever does not answer is complained about later) */
 	log_err("%s: this QEMU does not wait for a migration (it is %s): start it with "
@@ -157,13 +128,13 @@ static int open_destination(void *arg, int *ret_fd)
 	json_object_object_add(uri, "uri", json_object_new_string(text));
 	unlink(r->dir_socket);
 	/* While it waits, "stop" means: do not start by yourself afterwards. */
-	e = tell(c->qmp, "stop", NULL, NULL, "it cannot be told not to start");
+	e = qmp_once(c->qmp, "stop", NULL, NULL, "it cannot be told not to start");
 	if (e < 0) {
 		json_object_put(uri);
 		return e;
 	}
-	e = tell(c->qmp, "migrate-incoming", uri, NULL,
-		 "it takes no migration (-incoming defer?)");
+	e = qmp_once(c->qmp, "migrate-incoming", uri, NULL,
+		     "it takes no migration (-incoming defer?)");
 	if (e < 0)
 		return e;
 	e = connect_unix(r->dir_socket, ret_fd);
@@ -200,7 +171,8 @@ static int start_vm(void *arg)
 {
 	struct receive *r = arg;
 
-	return tell(r->vm->cfg.qmp, "cont", NULL, NULL, "the VM is here, but paused");
+	return qmp_once(r->vm->cfg.qmp, "cont", NULL, NULL,
+			"the VM is here, but paused");
 }
 
 /* ---- progress and summary ---- */
@@ -314,7 +286,7 @@ static void on_end(void *arg, uint32_t events)
 		say_unclear(r->vm);
 	/* One that was given a part of it can do nothing else any more. */
 	if (s.state == HANDOVER_FAILED && s.forwarded_bytes)
-		tell(r->vm->cfg.qmp, "quit", NULL, NULL, NULL);
+		qmp_once(r->vm->cfg.qmp, "quit", NULL, NULL, NULL);
 	r->end(r->arg, s.state != HANDOVER_FAILED);
 }
 
@@ -378,9 +350,9 @@ static int start(struct receive *r, struct loop *l)
 		return -ENAMETOOLONG;
 	}
 	if (v->cfg.source_qmp[0]) {
-		e = tell(v->cfg.source_qmp, "migrate-set-capabilities",
-			 one_capability("return-path"), NULL,
-			 "return-path cannot be turned on");
+		e = qmp_once(v->cfg.source_qmp, "migrate-set-capabilities",
+			     one_capability("return-path"), NULL,
+			     "return-path cannot be turned on");
 		if (e < 0)
 			return e;
 	}
@@ -487,11 +459,11 @@ void receive_resume(struct vm *v)
 	if (says == ROUTER_SOURCE_KEEPS) {
 		vm_err(&v->guest, "the source has kept the VM: ending the QEMU here");
 		atomic_store(&h->handover, HANDOVER_FAILED);
-		tell(v->cfg.qmp, "quit", NULL, NULL, "it does not end");
+		qmp_once(v->cfg.qmp, "quit", NULL, NULL, "it does not end");
 		return;
 	}
 	vm_note(&v->guest, "the source has given the VM up: it is here");
 	if (!atomic_load(&h->start_vm) ||
-	    !tell(v->cfg.qmp, "cont", NULL, NULL, "the VM is here, but paused"))
+	    !qmp_once(v->cfg.qmp, "cont", NULL, NULL, "the VM is here, but paused"))
 		atomic_store(&h->handover, HANDOVER_DONE);
 }

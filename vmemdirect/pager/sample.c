@@ -7,17 +7,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
 #include "lib/log.h"
+#include "vmemdirect/pageout.h"
 #include "vmemdirect/pager/priv.h"
 
-#ifndef MADV_PAGEOUT
-#define MADV_PAGEOUT 21
-#endif
 #define WINDOW_PAGES 512 /* one pread of pagemap: 4 KiB */
 #define PRESENT      (UINT64_C(1) << 63)
 
@@ -67,38 +63,11 @@ static unsigned int run_length(const struct guest_block *b, const uint32_t *pfn,
 	return i;
 }
 
-static bool advise(struct sampler *s, struct iovec *iov, size_t nr)
-{
-	while (nr) {
-		ssize_t n = syscall(SYS_process_madvise, s->g->pidfd, iov, nr,
-				    MADV_PAGEOUT, 0);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0 && errno == ESRCH)
-			return true; /* it is ending */
-		if (n <= 0) {
-			vm_warn(s->g, "sampling is off: process_madvise: %s",
-				strerror(errno));
-			return false;
-		}
-		while (nr && (size_t)n >= iov->iov_len) {
-			n -= (ssize_t)iov->iov_len;
-			iov++;
-			nr--;
-		}
-		if (nr) {
-			iov->iov_base = (char *)iov->iov_base + n;
-			iov->iov_len -= (size_t)n;
-		}
-	}
-	return true;
-}
-
 bool sampler_unmap(struct sampler *s, const uint32_t *pfn, unsigned int n)
 {
 	uint64_t began = pager_now_ns();
 	size_t nr = 0;
+	int r;
 
 	if (s->cannot)
 		return false;
@@ -109,7 +78,11 @@ bool sampler_unmap(struct sampler *s, const uint32_t *pfn, unsigned int n)
 		s->iov[nr].iov_base = (void *)(uintptr_t)guest_hva(b, pfn[i]);
 		s->iov[nr++].iov_len = (size_t)len << GUEST_PAGE_SHIFT;
 	}
-	s->cannot = !advise(s, s->iov, nr);
+	r = pageout(s->g->pidfd, s->iov, nr);
+	if (r < 0 && r != -ESRCH) { /* (that one is ending) */
+		vm_warn(s->g, "sampling is off: process_madvise: %s", strerror(-r));
+		s->cannot = true;
+	}
 	s->spent_ns += pager_now_ns() - began;
 	s->pages += n;
 	return !s->cannot;
