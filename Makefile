@@ -15,8 +15,8 @@ say  = $(if $(V),@:,@echo '  $(1)	$@')
 B := build$(if $(FLAVOUR),-$(FLAVOUR))
 
 PKGS_lib        := json-c
-PKGS_memserver  := json-c libmicrohttpd libsystemd
-PKGS_client     := json-c
+PKGS_memserver  := json-c libmicrohttpd libsystemd openssl
+PKGS_client     := json-c openssl
 PKGS_vmemdirect := json-c liburing libmicrohttpd libsystemd ncursesw
 PKGS_all        := $(sort $(PKGS_lib) $(PKGS_memserver) $(PKGS_client) $(PKGS_vmemdirect))
 pkgflags         = $(shell pkg-config --cflags $(1) 2>/dev/null)

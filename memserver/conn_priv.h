@@ -6,8 +6,8 @@
 #ifndef MEMSERVER_CONN_PRIV_H
 #define MEMSERVER_CONN_PRIV_H
 
-#include <pthread.h>
 #include <errno.h>
+#include <pthread.h>
 #include <sys/uio.h>
 
 #include "lib/list.h"
