@@ -80,5 +80,9 @@ class Guest:
         return line
 
     def end(self):
-        """How QEMU ended, for people: a status, or minus the signal that killed it."""
-        return "it runs" if None not in self.lines else f"QEMU's status {self.child.wait(20)}"
+        """How QEMU ended, for people: its status, or minus the signal that killed it, and why the kernel may have."""
+        if None not in self.lines:
+            return "it runs"
+        log = subprocess.run(["dmesg"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True).stdout
+        said = [line for line in log.splitlines() if "qemu" in line or "memory" in line or "kvm" in line]
+        return f"QEMU's status {self.child.wait(20)}; the kernel: {said[-8:]}"

@@ -15,11 +15,14 @@
 #include <inttypes.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/uio.h>
+#include <unistd.h>
 
 #include "lib/fault.h"
 #include "lib/list.h"
@@ -31,6 +34,7 @@
 #include "vmemdirect/uffd.h"
 
 #define BATCH           256 /* pages: 1 MiB of buffer */
+#define EVICTOR_NICE    5
 #define FAILED_REST_MS  200
 #define WRITE_RUN_PAGES 64 /* larger writes only delay the faults' reads */
 
@@ -464,11 +468,24 @@ static void obey(struct evictor *e)
 	e->policy_told = kind;
 }
 
+/*
+ * Evictions are work ahead: what the guest and the fault thread do in the meantime goes
+ * first. A vCPU that wakes with its page must not wait for the end of a time slice.
+ */
+static void step_back(void)
+{
+	const struct sched_param none = { 0 };
+
+	sched_setscheduler(0, SCHED_BATCH, &none);
+	setpriority(PRIO_PROCESS, (id_t)gettid(), getpriority(PRIO_PROCESS, 0) + EVICTOR_NICE);
+}
+
 static void *evictor_main(void *arg)
 {
 	struct evictor *e = arg;
 	bool working = false;
 
+	step_back();
 	while (!atomic_load(&e->p->stop_evictor)) {
 		if (atomic_load(&e->p->bring_back)) {
 			atomic_store(&e->p->evictions_over, true);

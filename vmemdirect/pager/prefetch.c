@@ -207,10 +207,14 @@ void prefetch_probed(struct prefetch *f, uint64_t hits, uint64_t misses)
 	f->probe_misses += (uint32_t)misses;
 	if (f->probe_hits + f->probe_misses < PROBE_JUDGED)
 		return;
-	/* A page more in one read costs about a fifth of a read of its own. */
-	if (f->probe_hits > f->probe_misses)
+	/*
+	 * A page more in one read costs a fifth of a read of its own, but it drives
+	 * another one out. Where accesses are random, a third of the probes are used,
+	 * and so would those have been that they drove out: nothing is won below half.
+	 */
+	if (f->probe_hits > 2 * f->probe_misses)
 		f->cluster = f->cluster < CLUSTER_MAX ? f->cluster * 2 : CLUSTER_MAX;
-	else if (f->probe_hits * 3 < f->probe_misses && f->cluster > 1)
+	else if (f->probe_hits < f->probe_misses && f->cluster > 1)
 		f->cluster /= 2;
 	f->probe_hits = f->probe_misses = 0;
 }
