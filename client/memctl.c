@@ -32,6 +32,8 @@ static const struct verb {
 	{ "who", memctl_who, 0, 0, 0, "who", "the connections" },
 	{ "kick", memctl_kick, 1, 1, 0, "kick ID", "end a connection" },
 	{ "show", memctl_show, 1, 1, 0, "show config", "the configuration in effect" },
+	{ "reload", memctl_reload, 0, 0, 0, "reload",
+	  "read the files of secrets again" },
 	{ "log-level", memctl_log_level, 0, 1, 0, "log-level [LEVEL]",
 	  "show or set what is logged" },
 	{ "fault", memctl_fault, 0, 1, 0, "fault [SPEC]",

@@ -67,6 +67,11 @@ int memctl_kick(struct memctl *m)
 	return memctl_show_result(m, req, NULL);
 }
 
+int memctl_reload(struct memctl *m)
+{
+	return memctl_show_result(m, memctl_request("reload"), NULL);
+}
+
 static void print_level(struct json_object *level)
 {
 	puts(json_object_get_string(level));

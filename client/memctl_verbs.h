@@ -35,6 +35,7 @@ int memctl_version(struct memctl *m);
 int memctl_create(struct memctl *m); /* resize too */
 int memctl_drop(struct memctl *m);
 int memctl_kick(struct memctl *m);
+int memctl_reload(struct memctl *m);
 int memctl_log_level(struct memctl *m);
 int memctl_fault(struct memctl *m);
 

@@ -311,6 +311,11 @@ static int defaults(struct server_cfg *cfg)
 		.numa_node = -1,
 		.spin_us = 50,
 		.max_conns = 4096,
+		/* By cost; each is out of reach to whoever would guess. */
+		.nvme_auth_prefs = { .hashes = { 1, 2, 3 },
+				     .nr_hashes = 3,
+				     .groups = { 1, 2, 3, 4, 5, 0 },
+				     .nr_groups = 6 },
 		.log_level = LOG_INFO_,
 	};
 	cfg->threads = cpus < EXPORT_MAX_WORKER ? cpus : EXPORT_MAX_WORKER;
@@ -509,6 +514,7 @@ void config_fini(struct server_cfg *cfg)
 	acl_free(cfg->acl);
 	free(cfg->doors);
 	free(cfg->iscsi_auth);
+	free(cfg->nvme_auth);
 	free(cfg->control_path);
 	free(cfg->pool_dir);
 	free(cfg->config_path);

@@ -16,6 +16,7 @@
 #include "lib/addr.h"
 #include "lib/log.h"
 #include "memserver/export.h"
+#include "memserver/nvme/auth_msg.h"
 
 struct acl;
 
@@ -36,6 +37,8 @@ struct server_cfg {
 	struct acl *acl;
 
 	char *iscsi_auth; /* path of the CHAP secrets; NULL: none asked for */
+	char *nvme_auth;  /* path of the file of NVMe hosts; NULL: none asked for */
+	struct nvme_auth_prefs nvme_auth_prefs;
 
 	char *control_path;
 	bool metrics_on;

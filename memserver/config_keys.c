@@ -10,6 +10,7 @@
 #include "lib/size.h"
 #include "memserver/acl.h"
 #include "memserver/identity.h"
+#include "memserver/nvme/dhchap.h"
 
 const char *const door_kind_names[DOOR_KIND_NR] = { "nvme", "discovery", "nbd",
 						    "iscsi" };
@@ -326,6 +327,92 @@ static void show_iscsi_auth(const struct config_key *key, const struct server_cf
 		fn(key->name, cfg->iscsi_auth, arg);
 }
 
+static int set_nvme_auth(struct server_cfg *cfg, const char *value,
+			 const char **ret_why)
+{
+	return set_string(&cfg->nvme_auth, value, ret_why);
+}
+
+static void show_nvme_auth(const struct config_key *key, const struct server_cfg *cfg,
+			   config_show_fn fn, void *arg)
+{
+	if (cfg->nvme_auth)
+		fn(key->name, cfg->nvme_auth, arg);
+}
+
+/* "sha256,sha512" into at most `max` numbers, each once. */
+static int parse_names(const char *text,
+		       int (*find)(const char *name, size_t len, uint8_t *ret),
+		       uint8_t *ids, size_t max, uint8_t *ret_nr, const char **ret_why)
+{
+	uint8_t found[8], nr = 0;
+
+	for (;;) {
+		size_t len = strcspn(text, ",");
+
+		if (nr == max || find(text, len, &found[nr]) < 0 ||
+		    memchr(found, found[nr], nr))
+			return refuse(ret_why, "no such list");
+		nr++;
+		if (!text[len])
+			break;
+		text += len + 1;
+	}
+	memcpy(ids, found, nr);
+	*ret_nr = nr;
+	return 0;
+}
+
+static void show_names(const struct config_key *key, const char *(*name)(uint8_t id),
+		       const uint8_t *ids, size_t nr, config_show_fn fn, void *arg)
+{
+	char text[96];
+	int n = 0;
+
+	for (size_t i = 0; i < nr; i++)
+		n += snprintf(text + n, sizeof(text) - (size_t)n, "%s%s", i ? "," : "",
+			      name(ids[i]));
+	fn(key->name, text, arg);
+}
+
+static int set_nvme_auth_hash(struct server_cfg *cfg, const char *value,
+			      const char **ret_why)
+{
+	struct nvme_auth_prefs *p = &cfg->nvme_auth_prefs;
+
+	return parse_names(value, dhchap_hash_find, p->hashes, sizeof(p->hashes),
+			   &p->nr_hashes, ret_why);
+}
+
+static void show_nvme_auth_hash(const struct config_key *key,
+				const struct server_cfg *cfg, config_show_fn fn,
+				void *arg)
+{
+	const struct nvme_auth_prefs *p = &cfg->nvme_auth_prefs;
+
+	if (cfg->nvme_auth)
+		show_names(key, dhchap_hash_name, p->hashes, p->nr_hashes, fn, arg);
+}
+
+static int set_nvme_auth_group(struct server_cfg *cfg, const char *value,
+			       const char **ret_why)
+{
+	struct nvme_auth_prefs *p = &cfg->nvme_auth_prefs;
+
+	return parse_names(value, dhchap_group_find, p->groups, sizeof(p->groups),
+			   &p->nr_groups, ret_why);
+}
+
+static void show_nvme_auth_group(const struct config_key *key,
+				 const struct server_cfg *cfg, config_show_fn fn,
+				 void *arg)
+{
+	const struct nvme_auth_prefs *p = &cfg->nvme_auth_prefs;
+
+	if (cfg->nvme_auth)
+		show_names(key, dhchap_group_name, p->groups, p->nr_groups, fn, arg);
+}
+
 /* Debian's tgtd 1.0.85 accepts the RDMA connection and then refuses the login. */
 static int set_iser(struct server_cfg *cfg, const char *value, const char **ret_why)
 {
@@ -587,6 +674,16 @@ const struct config_key config_keys[] = {
 	{ "nbd", 0, CONFIG_VALUE, "ADDR:PORT, unix:PATH or off",
 	  "NBD door (127.0.0.1:10809); repeats",
 	  set_nbd, reset_nbd, show_nbd },
+	{ "nvme-auth", 0, CONFIG_VALUE, "FILE",
+	  "NVMe hosts and their secrets (DH-HMAC-CHAP)",
+	  set_nvme_auth, NULL, show_nvme_auth },
+	{ "nvme-auth-hash", 0, CONFIG_VALUE, "LIST; of sha256,sha384,sha512",
+	  "hashes for that, the preferred first (all)",
+	  set_nvme_auth_hash, NULL, show_nvme_auth_hash },
+	{ "nvme-auth-group", 0, CONFIG_VALUE,
+	  "LIST; of ffdhe2048,ffdhe3072,ffdhe4096,ffdhe6144,ffdhe8192,null",
+	  "DH groups for that, the preferred first (all)",
+	  set_nvme_auth_group, NULL, show_nvme_auth_group },
 	{ "iscsi", 0, CONFIG_OPTIONAL, "ADDR:PORT or off",
 	  "iSCSI by a tgtd (off; bare: 127.0.0.1:3260); repeats",
 	  set_iscsi, reset_iscsi, show_iscsi },

@@ -43,7 +43,7 @@ struct config_key {
 extern const struct config_key config_keys[];
 extern const size_t config_nr_keys;
 
-#define CONFIG_KEYS_MAX 32
+#define CONFIG_KEYS_MAX 64
 
 /* By name of `len` bytes; NULL: no such key. */
 const struct config_key *config_key_find(const char *name, size_t len);

@@ -402,6 +402,11 @@ const struct acl *conn_acl(const struct conn *c)
 	return c->engine->acl;
 }
 
+struct nvme_auth *conn_nvme_auth(const struct conn *c)
+{
+	return c->engine->nvme_auth;
+}
+
 const char *conn_peer(const struct conn *c)
 {
 	return c->peer;
@@ -418,12 +423,13 @@ void conn_poke(struct conn *c)
 	worker_wake(c->worker);
 }
 
-static void conn_log(struct conn *c, enum log_level level, const char *fmt, va_list ap)
+static void conn_log(struct conn *c, struct log_limit *limit, enum log_level level,
+		     const char *fmt, va_list ap)
 {
 	unsigned int held_back;
 	char text[512];
 
-	if (!log_limit_ok(c->limit, &held_back))
+	if (!log_limit_ok(limit, &held_back))
 		return;
 	vsnprintf(text, sizeof(text), fmt, ap);
 	for (char *p = text; *p; p++) /* a peer's words may hold lines of their own */
@@ -441,7 +447,16 @@ void conn_warn(struct conn *c, const char *fmt, ...)
 	va_list ap;
 
 	va_start(ap, fmt);
-	conn_log(c, LOG_WARN_, fmt, ap);
+	conn_log(c, c->limit, LOG_WARN_, fmt, ap);
+	va_end(ap);
+}
+
+void conn_warn_within(struct conn *c, struct log_limit *limit, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	conn_log(c, limit, LOG_WARN_, fmt, ap);
 	va_end(ap);
 }
 
@@ -450,6 +465,6 @@ void conn_info(struct conn *c, const char *fmt, ...)
 	va_list ap;
 
 	va_start(ap, fmt);
-	conn_log(c, LOG_INFO_, fmt, ap);
+	conn_log(c, c->limit, LOG_INFO_, fmt, ap);
 	va_end(ap);
 }

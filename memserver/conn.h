@@ -23,6 +23,7 @@ struct conn;
 struct front;
 struct exports;
 struct acl;
+struct nvme_auth;
 
 /* A message that comes in pieces may be this long before its front end must have
  * taken it (NVMe admin capsule with 8 KiB of data and digests; NBD option with a
@@ -87,6 +88,7 @@ void conn_welcome(struct conn *c);
 /* What the front end may ask about its surroundings; all borrowed. */
 struct exports *conn_exports(const struct conn *c);
 const struct acl *conn_acl(const struct conn *c);
+struct nvme_auth *conn_nvme_auth(const struct conn *c); /* NULL: hosts need no secret */
 const char *conn_peer(const struct conn *c); /* "10.0.2.15:40312", "unix:pid 77" */
 
 /*
@@ -112,5 +114,9 @@ void conn_warn(struct conn *c, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 void conn_info(struct conn *c, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
+
+/* The same within a limit of its own, for what must not drown among other lines. */
+void conn_warn_within(struct conn *c, struct log_limit *limit, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
 
 #endif

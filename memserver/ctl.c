@@ -17,6 +17,7 @@
 #include "lib/size.h"
 #include "memserver/ctl_stat.h"
 #include "memserver/iscsi/iscsi.h"
+#include "memserver/nvme/auth.h"
 #include "memserver/server.h"
 
 static int need_name(struct ctl_call *call, const char **ret)
@@ -205,6 +206,25 @@ static int do_show_config(struct ctl_call *call, void *arg)
 	return 0;
 }
 
+static int do_reload(struct ctl_call *call, void *arg)
+{
+	struct server *s = arg;
+	int r;
+
+	if (!s->nvme_auth)
+		return ctl_fail(call, ENOENT,
+				"there are no secrets to read again: it "
+				"runs without --nvme-auth");
+	r = nvme_auth_reload(s->nvme_auth);
+	if (r < 0)
+		return ctl_fail(call, -r,
+				"%.80s is not as it should be, the secrets are as they "
+				"were; the log says where",
+				s->cfg.nvme_auth);
+	log_note("secrets read again for %s", call->peer->text);
+	return 0;
+}
+
 static int do_log_level(struct ctl_call *call, void *arg)
 {
 	struct server *s = arg;
@@ -287,6 +307,7 @@ static const struct ctl_handler table[] = {
 	{ "who", ctl_who, "[after]: up to 1000 connections with ids above `after`" },
 	{ "kick", do_kick, "id: ends a connection" },
 	{ "show-config", do_show_config, "the configuration in effect" },
+	{ "reload", do_reload, "reads the files of secrets again" },
 	{ "log-level", do_log_level, "[level]: shows or sets what is logged" },
 	{ "fault", do_fault, "[set]: shows or arms fault points, for tests" },
 	{ "version", do_version, "version, process and uptime" },

@@ -23,6 +23,7 @@
 #include "memserver/ctl.h"
 #include "memserver/iscsi/iscsi.h"
 #include "memserver/metrics.h"
+#include "memserver/nvme/auth.h"
 #include "memserver/server.h"
 
 #define SECOND_NS UINT64_C(1000000000)
@@ -195,7 +196,11 @@ static void on_signal(void *arg, int signo)
 	struct server *s = arg;
 
 	if (signo == SIGHUP) {
-		log_note("SIGHUP: nothing to reload; changes are made with memctl");
+		if (s->nvme_auth)
+			nvme_auth_reload(s->nvme_auth);
+		else
+			log_note("SIGHUP: there are no secrets to read again; other "
+				 "changes are made with memctl");
 		return;
 	}
 	log_note("%s: ending", signo == SIGINT ? "SIGINT" : "SIGTERM");
@@ -264,6 +269,19 @@ static int open_pool(struct server *s)
 	return r;
 }
 
+static int start_nvme_auth(struct server *s)
+{
+	int r = 0;
+
+	if (!s->cfg.nvme_auth)
+		return 0;
+	r = nvme_auth_new(s->cfg.nvme_auth, &s->cfg.nvme_auth_prefs, &s->nvme_auth);
+	if (r == 0)
+		r = nvme_auth_start(s->nvme_auth);
+	s->engine.nvme_auth = s->nvme_auth;
+	return r;
+}
+
 static int start_engine(struct server *s)
 {
 	struct engine *g = &s->engine;
@@ -277,7 +295,9 @@ static int start_engine(struct server *s)
 	g->nr_workers = s->cfg.threads;
 	g->spin_ns = (uint64_t)s->cfg.spin_us * 1000;
 	g->max_conns = s->cfg.max_conns;
-	r = open_doors(s);
+	r = start_nvme_auth(s);
+	if (r == 0)
+		r = open_doors(s);
 	if (r == 0)
 		r = engine_start(g);
 	return r;
@@ -339,6 +359,7 @@ static void stop(struct server *s)
 	metrics_stop(s);
 	ctl_stop(s);
 	engine_stop(&s->engine);
+	nvme_auth_free(s->nvme_auth);
 	iscsi_stop(s->iscsi);
 	exports_close(s->exports);
 	conns_free(s->conns);

@@ -10,6 +10,7 @@
 
 #include "memserver/front.h"
 #include "memserver/metrics.h"
+#include "memserver/nvme/auth.h"
 #include "memserver/server.h"
 #include "memserver/stats.h"
 
@@ -127,6 +128,29 @@ static void write_doors(FILE *f, struct server *s)
 			d->front->name, addr_format(&d->addr.sa, text, sizeof(text)),
 			(unsigned long long)atomic_load(&d->refused));
 	}
+}
+
+static void write_logins(FILE *f, struct nvme_auth *a)
+{
+	static const char *const reasons[NVME_AUTH_EXPLANATION_NR] = {
+		"host", "failed", "protocol", "concatenation",
+		"hash", "group",  "payload",  "message",
+	};
+	struct nvme_auth_counters c;
+
+	if (!a)
+		return;
+	nvme_auth_counters(a, &c);
+	single(f, "nvme_logins_total", "counter",
+	       "Queues whose hosts proved themselves.", c.accepted);
+	single(f, "nvme_hosts_refused_total", "counter",
+	       "Connects of hosts that are not in the file, or not for that export.",
+	       c.refused);
+	family(f, "nvme_login_failures_total", "counter",
+	       "Logins that failed, by what we told the host; host: by what it told.");
+	for (unsigned int i = 0; i < NVME_AUTH_EXPLANATION_NR; i++)
+		fprintf(f, "memserver_nvme_login_failures_total{reason=\"%s\"} %llu\n",
+			reasons[i], (unsigned long long)c.failed[i]);
 }
 
 static void write_memory(FILE *f, const struct samples *ss)
@@ -247,6 +271,7 @@ char *metrics_text(struct server *s, size_t *ret_len)
 	write_server(f, s);
 	write_pool(f, s->pool);
 	write_doors(f, s);
+	write_logins(f, s->nvme_auth);
 	write_memory(f, &ss);
 	write_io(f, &ss);
 	write_latency(f, &ss);

@@ -16,6 +16,7 @@
 struct ctl_server;
 struct iscsi;
 struct metrics;
+struct nvme_auth;
 
 struct server {
 	struct server_cfg cfg;
@@ -26,11 +27,12 @@ struct server {
 	struct engine engine;
 	struct door *doors; /* nr_doors of them */
 	size_t nr_doors;
-	struct iscsi *iscsi;     /* NULL: off or not started */
-	struct ctl_server *ctl;  /* NULL: not started */
-	struct metrics *metrics; /* NULL: off or not started */
-	uint64_t started_ns;     /* CLOCK_MONOTONIC */
-	bool locked;             /* mlockall worked */
+	struct iscsi *iscsi;         /* NULL: off or not started */
+	struct nvme_auth *nvme_auth; /* NULL: NVMe hosts need no secret */
+	struct ctl_server *ctl;      /* NULL: not started */
+	struct metrics *metrics;     /* NULL: off or not started */
+	uint64_t started_ns;         /* CLOCK_MONOTONIC */
+	bool locked;                 /* mlockall worked */
 };
 
 #endif

@@ -18,6 +18,7 @@ struct acl;
 struct conn;
 struct conns;
 struct exports;
+struct nvme_auth;
 struct worker;
 
 /* What all workers and doors share. Filled before engine_start; all borrowed. */
@@ -25,8 +26,9 @@ struct engine {
 	struct exports *exports;
 	struct conns *conns;
 	const struct acl *acl;
-	unsigned int nr_workers; /* 1 .. EXPORT_MAX_WORKER */
-	uint64_t spin_ns;        /* 0: never spin */
+	struct nvme_auth *nvme_auth; /* NULL: NVMe hosts need no secret */
+	unsigned int nr_workers;     /* 1 .. EXPORT_MAX_WORKER */
+	uint64_t spin_ns;            /* 0: never spin */
 	unsigned int max_conns;
 	/* Where NVMe is served, for discovery records. */
 	struct sockaddr_storage nvme_doors[16];

@@ -31,6 +31,7 @@ struct conn {
 	const struct front *front;
 	struct exports *exports;
 	struct acl *acl;
+	struct nvme_auth *nvme_auth; /* NULL unless a test sets it */
 	uint64_t now;
 	bool open, busy, kicked, bound, welcome;
 	int ended; /* what the front end ended it with, or 0 */
@@ -223,6 +224,11 @@ const struct acl *conn_acl(const struct conn *c)
 	return c->acl;
 }
 
+struct nvme_auth *conn_nvme_auth(const struct conn *c)
+{
+	return c->nvme_auth;
+}
+
 const char *conn_peer(const struct conn *c)
 {
 	return "fake";
@@ -247,6 +253,10 @@ void conn_poke(struct conn *c)
 }
 
 void conn_warn(struct conn *c, const char *fmt, ...)
+{
+}
+
+void conn_warn_within(struct conn *c, struct log_limit *limit, const char *fmt, ...)
 {
 }
 

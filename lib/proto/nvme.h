@@ -334,6 +334,112 @@ NVME_SIZE(nvme_property, 64);
 #define NVME_CSTS_SHST_MASK     (3u << 2)
 #define NVME_CSTS_SHST_COMPLETE (2u << 2)
 
+/* ---- In-band authentication: DH-HMAC-CHAP (Base 2.0, 6.1, 6.2, 8.13.5) ---- */
+
+/* dw0 of a good Connect, beside the controller's number: log in first. */
+#define NVME_CONNECT_AUTHREQ_ATR (1u << 17)
+
+/* Authentication Send and Receive. */
+struct nvme_auth_cmd {
+	uint8_t opcode, flags;
+	uint16_t cid;
+	uint8_t fctype, rsvd5[19];
+	struct nvme_sgl sgl;
+	uint8_t rsvd40, spsp0, spsp1, secp;
+	uint32_t len; /* bytes sent, or that may be received */
+	uint8_t rsvd48[16];
+} NVME_PACKED;
+NVME_SIZE(nvme_auth_cmd, 64);
+#define NVME_AUTH_SECP 0xe9u
+#define NVME_AUTH_SPSP 0x01u
+
+enum nvme_auth_type { NVME_AUTH_COMMON = 0, NVME_AUTH_DHCHAP = 1 };
+
+enum nvme_auth_id {
+	NVME_AUTH_NEGOTIATE = 0x00, /* common */
+	NVME_AUTH_CHALLENGE = 0x01,
+	NVME_AUTH_REPLY = 0x02,
+	NVME_AUTH_SUCCESS1 = 0x03,
+	NVME_AUTH_SUCCESS2 = 0x04,
+	NVME_AUTH_FAILURE2 = 0xf0, /* common */
+	NVME_AUTH_FAILURE1 = 0xf1, /* common */
+};
+
+/* What every message starts with. */
+struct nvme_auth_hdr {
+	uint8_t type, id;
+	uint8_t rsvd2[2];
+	uint16_t t_id;
+} NVME_PACKED;
+NVME_SIZE(nvme_auth_hdr, 6);
+
+struct nvme_auth_descriptor {
+	uint8_t authid; /* NVME_AUTH_DHCHAP */
+	uint8_t rsvd1, halen, dhlen;
+	uint8_t hashes[30], groups[30];
+} NVME_PACKED;
+NVME_SIZE(nvme_auth_descriptor, 64);
+
+struct nvme_auth_negotiate {
+	struct nvme_auth_hdr hdr;
+	uint8_t sc_c; /* secure channel concatenation; 0: none */
+	uint8_t napd; /* descriptors that follow */
+} NVME_PACKED;
+NVME_SIZE(nvme_auth_negotiate, 8);
+
+/* Then the challenge (hl bytes) and the DH value (dhvlen bytes). */
+struct nvme_auth_challenge {
+	struct nvme_auth_hdr hdr;
+	uint8_t hl, rsvd7, hashid, dhgid;
+	uint16_t dhvlen;
+	uint32_t seqnum;
+} NVME_PACKED;
+NVME_SIZE(nvme_auth_challenge, 16);
+
+/* Then response and challenge (hl bytes each) and the DH value. */
+struct nvme_auth_reply {
+	struct nvme_auth_hdr hdr;
+	uint8_t hl, rsvd7, cvalid, rsvd9;
+	uint16_t dhvlen;
+	uint32_t seqnum;
+} NVME_PACKED;
+NVME_SIZE(nvme_auth_reply, 16);
+
+/* Then the response, hl bytes, if rvalid. */
+struct nvme_auth_success1 {
+	struct nvme_auth_hdr hdr;
+	uint8_t hl, rsvd7, rvalid, rsvd9[7];
+} NVME_PACKED;
+NVME_SIZE(nvme_auth_success1, 16);
+
+struct nvme_auth_success2 {
+	struct nvme_auth_hdr hdr;
+	uint8_t rsvd6[10];
+} NVME_PACKED;
+NVME_SIZE(nvme_auth_success2, 16);
+
+struct nvme_auth_failure {
+	struct nvme_auth_hdr hdr;
+	uint8_t rescode; /* NVME_AUTH_FAILED always */
+	uint8_t explanation;
+} NVME_PACKED;
+NVME_SIZE(nvme_auth_failure, 8);
+
+/* Reason code explanations; the first is the only reason code, too. */
+enum nvme_auth_explanation {
+	NVME_AUTH_FAILED = 1,
+	NVME_AUTH_NOT_USABLE = 2, /* no protocol in common */
+	NVME_AUTH_CONCAT_MISMATCH = 3,
+	NVME_AUTH_HASH_UNUSABLE = 4,
+	NVME_AUTH_GROUP_UNUSABLE = 5,
+	NVME_AUTH_BAD_PAYLOAD = 6,
+	NVME_AUTH_BAD_MESSAGE = 7, /* not the one whose turn it is */
+	NVME_AUTH_EXPLANATION_NR
+};
+
+#define NVME_DHCHAP_HASH_MAX 64u   /* bytes: SHA-512 */
+#define NVME_DHCHAP_DH_MAX   1024u /* bytes: ffdhe8192 */
+
 /* ---- Identify ---- */
 
 enum nvme_cns {

@@ -86,10 +86,18 @@ static bool same_association(const struct nvme_ctrl *ctrl,
 	       !memcmp(ctrl->hostid, who->hostid, sizeof(ctrl->hostid));
 }
 
+static uint16_t check_place(const struct nvme_ctrl *ctrl, uint16_t qid)
+{
+	bool is_free = ctrl->csts & NVME_CSTS_RDY && !ctrl->queues[qid];
+
+	return is_free ? NVME_SC_SUCCESS : NVME_SC_CMD_SEQ | NVME_SC_DNR;
+}
+
 static uint16_t join_locked(const struct nvme_connect_data *who, uint16_t qid,
-			    struct conn *io, struct nvme_ctrl **ret, uint32_t *ret_dw0)
+			    struct nvme_ctrl **ret, uint32_t *ret_dw0)
 {
 	struct nvme_ctrl *ctrl = find(le16toh(who->cntlid));
+	uint16_t status;
 
 	if (!ctrl || !ctrl->queues[0] || !same_association(ctrl, who)) {
 		*ret_dw0 = NVME_CONNECT_BAD_DATA(cntlid);
@@ -99,21 +107,33 @@ static uint16_t join_locked(const struct nvme_connect_data *who, uint16_t qid,
 		*ret_dw0 = NVME_CONNECT_BAD_CMD(qid);
 		return NVME_SC_CONNECT_PARAM | NVME_SC_DNR;
 	}
-	if (!(ctrl->csts & NVME_CSTS_RDY) || ctrl->queues[qid])
-		return NVME_SC_CMD_SEQ | NVME_SC_DNR;
-	ctrl->queues[qid] = io;
+	status = check_place(ctrl, qid);
+	if (status)
+		return status;
 	ctrl->refs++;
 	*ret = ctrl;
 	return NVME_SC_SUCCESS;
 }
 
 uint16_t nvme_ctrl_join(const struct nvme_connect_data *who, uint16_t qid,
-			struct conn *io, struct nvme_ctrl **ret, uint32_t *ret_dw0)
+			struct nvme_ctrl **ret, uint32_t *ret_dw0)
 {
 	uint16_t status;
 
 	pthread_mutex_lock(&lock);
-	status = join_locked(who, qid, io, ret, ret_dw0);
+	status = join_locked(who, qid, ret, ret_dw0);
+	pthread_mutex_unlock(&lock);
+	return status;
+}
+
+uint16_t nvme_ctrl_enter(struct nvme_ctrl *ctrl, uint16_t qid, struct conn *io)
+{
+	uint16_t status;
+
+	pthread_mutex_lock(&lock);
+	status = check_place(ctrl, qid);
+	if (!status)
+		ctrl->queues[qid] = io;
 	pthread_mutex_unlock(&lock);
 	return status;
 }

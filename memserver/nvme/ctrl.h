@@ -63,11 +63,15 @@ int nvme_ctrl_new(struct export *export, const struct nvme_connect_data *who,
 		  struct conn *admin, struct nvme_ctrl **ret);
 
 /*
- * Puts `io` in as queue `qid` of the controller that `who` names; a reference on
- * success. Else a status for the Connect, and *ret_dw0 which field.
+ * A reference to the controller that `who` names, for its queue `qid`, whose place is
+ * free. Else a status for the Connect, and *ret_dw0 which field.
  */
 uint16_t nvme_ctrl_join(const struct nvme_connect_data *who, uint16_t qid,
-			struct conn *io, struct nvme_ctrl **ret, uint32_t *ret_dw0);
+			struct nvme_ctrl **ret, uint32_t *ret_dw0);
+
+/* Puts `io`, which has joined, in as queue `qid`; a status when its place is taken by
+ * now, or the controller disabled. */
+uint16_t nvme_ctrl_enter(struct nvme_ctrl *ctrl, uint16_t qid, struct conn *io);
 
 /* Takes an I/O queue out of service: another connection may become it. */
 void nvme_ctrl_vacate(struct nvme_ctrl *ctrl, uint16_t qid, const struct conn *io);

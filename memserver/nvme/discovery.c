@@ -11,11 +11,14 @@
 #include <sys/socket.h>
 
 #include "memserver/exports.h"
+#include "memserver/nvme/auth.h"
 #include "memserver/nvme/identify.h"
 #include "memserver/nvme/logpage.h"
 
 struct page {
 	struct nvme_window *w;
+	struct nvme_auth *auth; /* NULL: all hosts may use all exports */
+	const char *hostnqn;
 	uint64_t nr; /* records so far */
 	char addr[64];
 	uint16_t port;
@@ -37,6 +40,8 @@ static int put_record(struct export *e, void *arg)
 		.asqsz = htole16(NVME_ADMIN_SIZE),
 	};
 
+	if (p->auth && !nvme_auth_allows(p->auth, p->hostnqn, export_name(e)))
+		return 0;
 	snprintf(port, sizeof(port), "%u", p->port);
 	nvme_identify_text(r.trsvcid, sizeof(r.trsvcid), port);
 	nvme_identify_text(r.traddr, sizeof(r.traddr), p->addr);
@@ -49,7 +54,9 @@ static int put_record(struct export *e, void *arg)
 void nvme_discovery_read(struct nvme_queue *q, struct nvme_window *w)
 {
 	struct exports *x = conn_exports(q->c);
-	struct page p = { .w = w };
+	struct page p = { .w = w,
+			  .auth = conn_nvme_auth(q->c),
+			  .hostnqn = q->ctrl->hostnqn };
 	struct nvme_discovery_hdr h = { .genctr = htole64(exports_generation(x)) };
 
 	/* Without an NVMe door there is nothing to be had. */

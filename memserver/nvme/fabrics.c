@@ -16,6 +16,8 @@
 #include "memserver/acl.h"
 #include "memserver/exports.h"
 #include "memserver/nvme/admin.h"
+#include "memserver/nvme/auth.h"
+#include "memserver/nvme/login.h"
 
 static uint16_t bad_param(uint32_t where, uint32_t *ret_dw0)
 {
@@ -29,6 +31,31 @@ static bool nqn_ok(const char *nqn)
 	size_t len = strnlen(nqn, NVME_NQN_FIELD);
 
 	return len && len <= NVME_NQN_LEN;
+}
+
+/* With a file of hosts: is this one in it, for that export? What is not here and what
+ * is not for it are refused alike. */
+static uint16_t check_keys(struct nvme_queue *q, const struct nvme_connect_data *who)
+{
+	struct nvme_auth *auth = conn_nvme_auth(q->c);
+	size_t prefix = sizeof(NVME_SUBNQN_PREFIX) - 1;
+	const char *export = NULL;
+
+	if (!auth)
+		return NVME_SC_SUCCESS;
+	if (strcmp(who->subnqn, NVME_DISCOVERY_NQN) &&
+	    strncmp(who->subnqn, NVME_SUBNQN_PREFIX, prefix))
+		return NVME_SC_SUCCESS; /* there is no such subsystem */
+	if (strcmp(who->subnqn, NVME_DISCOVERY_NQN))
+		export = who->subnqn + prefix;
+	if (nvme_auth_allows(auth, who->hostnqn, export))
+		return NVME_SC_SUCCESS;
+	nvme_auth_count_refused(auth);
+	conn_warn_within(q->c, nvme_auth_log_limit(auth),
+			 "host %s may not use %s: the file of --nvme-auth does not "
+			 "allow it",
+			 who->hostnqn, who->subnqn);
+	return NVME_SC_CONNECT_HOST | NVME_SC_DNR;
 }
 
 /* What of Connect does not depend on the kind of queue. */
@@ -50,7 +77,7 @@ static uint16_t check_connect(struct nvme_queue *q, const struct nvme_connect *c
 		conn_warn(q->c, "host %s is not allowed", who->hostnqn);
 		return NVME_SC_CONNECT_HOST | NVME_SC_DNR;
 	}
-	return NVME_SC_SUCCESS;
+	return check_keys(q, who);
 }
 
 /* The export behind a subsystem's name, with a reference, or NULL. */
@@ -87,6 +114,16 @@ static uint16_t attach(struct nvme_queue *q)
 	return NVME_SC_SUCCESS;
 }
 
+/* Puts the queue in its controller's table, and the export into use by it. */
+static uint16_t take_up(struct nvme_queue *q)
+{
+	uint16_t status = NVME_SC_SUCCESS;
+
+	if (q->qid)
+		status = nvme_ctrl_enter(q->ctrl, q->qid, q->c);
+	return status ? status : attach(q);
+}
+
 static uint16_t new_ctrl(struct nvme_queue *q, const struct nvme_connect *cmd,
 			 struct export *e, const struct nvme_connect_data *who)
 {
@@ -96,7 +133,7 @@ static uint16_t new_ctrl(struct nvme_queue *q, const struct nvme_connect *cmd,
 	q->ctrl->known_genctr = exports_generation(conn_exports(q->c));
 	q->ctrl->known_size = e ? export_size(e) : 0;
 	atomic_store(&q->ctrl->seen_ns, conn_now(q->c));
-	return attach(q);
+	return q->authed ? attach(q) : NVME_SC_SUCCESS;
 }
 
 static uint16_t connect_admin(struct nvme_queue *q, const struct nvme_connect *cmd,
@@ -115,6 +152,7 @@ static uint16_t connect_admin(struct nvme_queue *q, const struct nvme_connect *c
 			  who->subnqn);
 		return bad_param(NVME_CONNECT_BAD_DATA(subnqn), ret_dw0);
 	}
+	q->authed = discovery || !conn_nvme_auth(q->c);
 	status = new_ctrl(q, cmd, e, who);
 	if (e)
 		export_put(e); /* the controller has its own */
@@ -124,9 +162,10 @@ static uint16_t connect_admin(struct nvme_queue *q, const struct nvme_connect *c
 static uint16_t connect_io(struct nvme_queue *q, const struct nvme_connect_data *who,
 			   uint32_t *ret_dw0)
 {
-	uint16_t status = nvme_ctrl_join(who, q->qid, q->c, &q->ctrl, ret_dw0);
+	uint16_t status = nvme_ctrl_join(who, q->qid, &q->ctrl, ret_dw0);
 
-	return status ? status : attach(q);
+	q->authed = !conn_nvme_auth(q->c);
+	return status || !q->authed ? status : take_up(q);
 }
 
 static uint16_t connect_queue(struct nvme_queue *q, const struct nvme_connect *cmd,
@@ -148,12 +187,9 @@ static uint16_t connect_queue(struct nvme_queue *q, const struct nvme_connect *c
 	return status;
 }
 
-/* The queue is in service: from here on nothing can fail. */
-static void start(struct nvme_queue *q, const struct nvme_connect *cmd)
+/* No stranger any more: it is seen by `who`, and has all the time it wants. */
+static void welcome(struct nvme_queue *q)
 {
-	q->flow = !(cmd->cattr & NVME_CONNECT_NO_SQ_FLOW);
-	if (q->qid)
-		q->limits.capsule = NVME_CAPSULE;
 	if (q->export)
 		conn_bind(q->c, q->export, q->ctrl->hostnqn);
 	else
@@ -162,6 +198,16 @@ static void start(struct nvme_queue *q, const struct nvme_connect *cmd)
 		conn_info(q->c, "host %s uses %s as controller %u", q->ctrl->hostnqn,
 			  q->export ? export_name(q->export) : "discovery",
 			  q->ctrl->cntlid);
+}
+
+/* The queue is in service, or will be once its host has logged in. */
+static void start(struct nvme_queue *q, const struct nvme_connect *cmd)
+{
+	q->flow = !(cmd->cattr & NVME_CONNECT_NO_SQ_FLOW);
+	if (q->qid)
+		q->limits.capsule = NVME_CAPSULE;
+	if (q->authed)
+		welcome(q);
 }
 
 static void do_connect(struct nvme_queue *q, struct nvme_req *req,
@@ -187,7 +233,23 @@ static void do_connect(struct nvme_queue *q, struct nvme_req *req,
 		return;
 	}
 	start(q, cmd);
-	nvme_req_complete(q, req, NVME_SC_SUCCESS, q->ctrl->cntlid, 0);
+	nvme_req_complete(q, req, NVME_SC_SUCCESS,
+			  q->ctrl->cntlid | (q->authed ? 0 : NVME_CONNECT_AUTHREQ_ATR),
+			  0);
+}
+
+uint16_t nvme_fabrics_admit(struct nvme_queue *q)
+{
+	uint16_t status;
+
+	if (q->authed)
+		return NVME_SC_SUCCESS;
+	status = take_up(q);
+	if (status)
+		return status;
+	q->authed = true;
+	welcome(q);
+	return NVME_SC_SUCCESS;
 }
 
 /* True for a property of `size` bytes at that offset. */
@@ -251,6 +313,11 @@ static int disconnect(struct nvme_queue *q, struct nvme_req *req,
 	return -ESHUTDOWN;
 }
 
+static bool can_log_in(const struct nvme_queue *q)
+{
+	return conn_nvme_auth(q->c) && !q->ctrl->discovery;
+}
+
 int nvme_fabrics_command(struct nvme_queue *q, struct nvme_req *req,
 			 const struct nvme_cmd *cmd, const uint8_t *data, uint32_t len)
 {
@@ -261,6 +328,12 @@ int nvme_fabrics_command(struct nvme_queue *q, struct nvme_req *req,
 		do_connect(q, req, (const void *)cmd, data, len);
 	else if (!q->ctrl)
 		nvme_req_fail(q, req, NVME_SC_CMD_SEQ);
+	else if (fctype == NVME_FC_AUTH_SEND && can_log_in(q))
+		return nvme_login_send(q, req, (const void *)cmd, data, len);
+	else if (fctype == NVME_FC_AUTH_RECV && can_log_in(q))
+		return nvme_login_receive(q, req, (const void *)cmd);
+	else if (!q->authed)
+		nvme_req_fail(q, req, NVME_SC_AUTH_REQUIRED);
 	else if (fctype == NVME_FC_DISCONNECT)
 		return disconnect(q, req, cmd);
 	else if (fctype == NVME_FC_PROPERTY_GET && !q->qid)
@@ -274,6 +347,7 @@ int nvme_fabrics_command(struct nvme_queue *q, struct nvme_req *req,
 
 void nvme_fabrics_leave(struct nvme_queue *q)
 {
+	nvme_login_leave(q);
 	if (q->export)
 		export_detach(q->export);
 	q->export = NULL;

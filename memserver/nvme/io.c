@@ -393,6 +393,8 @@ static uint16_t check_command(const struct nvme_queue *q, const struct nvme_cmd 
 {
 	uint32_t nsid = le32toh(cmd->nsid);
 
+	if (!q->authed)
+		return NVME_SC_AUTH_REQUIRED;
 	if (!known(cmd->opcode))
 		return NVME_SC_INVALID_OPCODE;
 	if (nsid != q->nsid && !(cmd->opcode == NVME_IO_FLUSH && nsid == NVME_NSID_ALL))

@@ -19,6 +19,7 @@
 #include "memserver/nvme/admin.h"
 #include "memserver/nvme/fabrics.h"
 #include "memserver/nvme/io.h"
+#include "memserver/nvme/login.h"
 
 #define X(name, text) text,
 static const char *const state_names[] = { NVME_QUEUE_STATES(X) };
@@ -179,6 +180,8 @@ static ssize_t receive_control(struct nvme_queue *q, const uint8_t *data, size_t
 		r = nvme_fabrics_command(q, req, cmd, data + f->head_len, f->data_len);
 	} else if (!q->ctrl || q->qid) {
 		nvme_req_fail(q, req, NVME_SC_CMD_SEQ);
+	} else if (!q->authed) {
+		nvme_req_fail(q, req, NVME_SC_AUTH_REQUIRED);
 	} else {
 		nvme_admin_command(q, req, cmd);
 	}
@@ -329,9 +332,13 @@ static int nvme_work(struct conn *c)
 static int nvme_tick(struct conn *c, uint64_t now_ns)
 {
 	struct nvme_queue *q = conn_state(c);
+	int r;
 
 	if (!q->ctrl)
 		return 0;
+	r = nvme_login_tick(q, now_ns);
+	if (r < 0)
+		return r;
 	if (!q->qid)
 		return nvme_admin_tick(q, now_ns);
 	/* Traffic is a sign of life (CTRATT.TBKAS); told once a second, since the word

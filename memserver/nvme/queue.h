@@ -30,15 +30,21 @@ enum nvme_queue_state { NVME_QUEUE_STATES(X) NVME_QUEUE_STATE_NR };
 /* A bounce for what is looked at instead of stored: a DSM list, Compare's chunks. */
 #define NVME_BOUNCE 4096u
 
+struct nvme_login;
+
 struct nvme_queue {
 	struct conn *c;
 	enum nvme_queue_state state;
 	bool only_discovery; /* this door serves nothing else */
 	bool flow;           /* submission queue flow control: SQHD counts */
+	bool authed;         /* the host has proved itself, or need not */
 	struct nvme_link link;
 	struct nvme_limits limits;
 	struct nvme_ctrl *ctrl; /* our reference; NULL before Connect */
-	struct export *export; /* borrowed from ctrl, attached by us; NULL: discovery */
+	/* Borrowed from ctrl, attached by us; NULL: discovery, or not authed yet. */
+	struct export *export;
+	struct nvme_login *login;  /* owned; NULL: none under way */
+	struct nvme_req *auth_req; /* held: an Authentication Receive */
 	uint32_t nsid;
 	uint16_t qid, size, sqhd;
 
