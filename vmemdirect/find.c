@@ -2,7 +2,9 @@
 /* A monitor's socket in; process, name and memory backends out. Main thread. */
 #include "vmemdirect/find.h"
 
+#include <ctype.h>
 #include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -109,6 +111,39 @@ int find_by_qmp(struct config *c, struct attach_cfg *a)
 		log_err("QEMU: %s", qmp_why(q));
 	qmp_close(q);
 	return r;
+}
+
+/* Hexadecimal digits with dashes between some of them. */
+static bool parse_uuid(const char *text, uint8_t *ret)
+{
+	unsigned int digits = 0;
+
+	memset(ret, 0, 16);
+	for (; *text && digits < 32; text++) {
+		static const char hex[] = "0123456789abcdef";
+		const char *at = strchr(hex, tolower((unsigned char)*text));
+
+		if (*text == '-')
+			continue;
+		if (!at)
+			return false;
+		ret[digits / 2] |= (uint8_t)((at - hex) << (digits % 2 ? 0 : 4));
+		digits++;
+	}
+	return !*text && digits == 32;
+}
+
+void find_uuid(const char *qmp_path, uint8_t *ret)
+{
+	json_object *o = NULL, *uuid;
+	uint8_t got[16];
+
+	memset(ret, 0, sizeof(got));
+	if (!qmp_once(qmp_path, "query-uuid", NULL, &o, NULL) &&
+	    json_object_object_get_ex(o, "UUID", &uuid) &&
+	    parse_uuid(json_object_get_string(uuid), got))
+		memcpy(ret, got, sizeof(got));
+	json_object_put(o);
 }
 
 void find_default_name(struct config *c)

@@ -313,19 +313,48 @@ static int open_process(struct guest *g)
 	return r;
 }
 
+static int find(const struct attach_cfg *cfg, struct guest *g, struct candidates *c)
+{
+	int r;
+
+	start_empty(g);
+	snprintf(g->name, sizeof(g->name), "%s", cfg->name);
+	r = open_process(g);
+	if (r < 0)
+		return r;
+	c->qemu = g->qemu;
+	return find_objects(g, c);
+}
+
+int attach_look(const struct attach_cfg *cfg, struct guest *ret)
+{
+	struct guest g = { .pid = cfg->pid };
+	struct candidates c = { .cfg = cfg };
+	int r = find(cfg, &g, &c), refused;
+
+	if (!r) {
+		r = open_objects(&g, &c);
+		refused = refuse_swap(&g);
+		r = r < 0 ? r : refused;
+	}
+	if (r < 0)
+		attach_close(&g);
+	else
+		*ret = g;
+	return r;
+}
+
+bool attach_may_be_swapped(const struct guest *g)
+{
+	return refuse_may_swap(g);
+}
+
 int attach_open(const struct attach_cfg *cfg, struct guest *ret)
 {
 	struct guest g = { .pid = cfg->pid };
 	struct candidates c = { .cfg = cfg };
-	int r, refused;
+	int r = find(cfg, &g, &c), refused;
 
-	start_empty(&g);
-	snprintf(g.name, sizeof(g.name), "%s", cfg->name);
-	r = open_process(&g);
-	if (r < 0)
-		goto fail;
-	c.qemu = g.qemu;
-	r = find_objects(&g, &c);
 	if (r < 0)
 		goto fail;
 	r = open_objects(&g, &c);

@@ -32,6 +32,16 @@ struct attach_cfg {
 int attach_open(const struct attach_cfg *cfg, struct guest *ret);
 
 /*
+ * Only finds and checks: *ret has everything but a userfaultfd, the process is as it
+ * was and may be attached by another. Refused is what cannot be watched; a disk, a
+ * passed-through device or a second process that maps the memory are none of that.
+ */
+int attach_look(const struct attach_cfg *cfg, struct guest *ret);
+
+/* May the host's own swap take its pages, now? */
+bool attach_may_be_swapped(const struct guest *g);
+
+/*
  * For a restart: `g` comes from the journal with its descriptors -1; finds the same
  * process, objects and userfaultfd again. -ESRCH: the process is gone; -ESTALE: it is
  * another one, or has lost the userfaultfd.

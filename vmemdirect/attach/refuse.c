@@ -163,23 +163,30 @@ static void cgroup_of(pid_t pid, char *ret, size_t len)
 		fclose(f);
 }
 
-/* A page the host swaps out is seen by nobody as missing, and counts for nobody. A
- * limit of 0 in any folder above holds for all below. */
-static int refuse_swap(const struct guest *g)
+/* A limit of 0 in any folder above holds for all below. */
+bool refuse_may_swap(const struct guest *g)
 {
 	char dir[600], path[640], *slash;
 	uint64_t max;
 
 	if (!host_swaps())
-		return 0;
+		return false;
 	cgroup_of(g->pid, dir, sizeof(dir));
 	while (strlen(dir) > strlen("/sys/fs/cgroup")) {
 		snprintf(path, sizeof(path), "%s/memory.swap.max", dir);
 		if (!proc_read_u64(path, &max) && max == 0)
-			return 0;
+			return false;
 		slash = strrchr(dir, '/');
 		*slash = 0;
 	}
+	return true;
+}
+
+/* A page the host swaps out is seen by nobody as missing, and counts for nobody. */
+int refuse_swap(const struct guest *g)
+{
+	if (!refuse_may_swap(g))
+		return 0;
 	vm_err(g, "the host's own swap may take this VM's pages. Set memory.swap.max "
 		  "to 0 in "
 		  "its cgroup (systemd: MemorySwapMax=0), or swapoff -a");

@@ -16,6 +16,10 @@ int refuse_object(const struct guest *g, const struct guest_block *b, int fd);
 /* About the process and the host: swap, VFIO, vhost-user, O_DIRECT. 0 or -ENOTSUP. */
 int refuse_process(const struct guest *g, const struct attach_cfg *cfg);
 
+/* The host's swap alone: 0 or -ENOTSUP; and the question without a word. */
+int refuse_swap(const struct guest *g);
+bool refuse_may_swap(const struct guest *g);
+
 /* Explains why userfaultfd could not be had, `error` being -errno. */
 void refuse_explain_uffd(const struct guest *g, int error);
 
