@@ -20,6 +20,7 @@
  *			 read with O_DIRECT does while it is under way
  *	land             the device writes: the pinned pages get their next version by
  *			 way of the pin, not of this mapping
+ *	lock             locks all of it, as QEMU does with mem-lock=on
  *	quit
  */
 #include <errno.h>
@@ -298,6 +299,8 @@ static bool command(char *line)
 			  0) == MAP_FAILED
 			     ? "failed"
 			     : "ok");
+	} else if (!strcmp(line, "lock")) {
+		puts(mlock(p.mem, p.nr * PAGE) < 0 ? "cannot" : "ok");
 	} else if (!strcmp(line, "quit")) {
 		return false;
 	} else {
