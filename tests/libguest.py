@@ -34,7 +34,7 @@ class Guest:
     """Runs until its program is done. `lines` is what the console said."""
 
     def __init__(self, mib=256, cpus=1, work_mib=160, accesses=20000, options=(), memory=None,
-                 name="guest", hold=False):
+                 name="guest", hold=False, hot=0):
         kernel = subprocess.run([f"{TOP}/tests/vm/kernel"], check=True, stdout=subprocess.PIPE,
                                 text=True).stdout.strip()
         self.qmp = f"{T}/{name}.qmp"
@@ -45,7 +45,7 @@ class Guest:
              "-object", memory, "-machine", "q35,memory-backend=mem0",
              "-kernel", f"{kernel}/vmlinux", "-initrd", initramfs(),
              "-append", "console=ttyS0 quiet panic=-1 mitigations=off tsc=reliable no_timer_check "
-             f"pagework_mib={work_mib} pagework_accesses={accesses} pagework_hold={int(hold)}",
+             f"pagework_mib={work_mib} pagework_accesses={accesses} pagework_hold={int(hold)} pagework_hot={hot}",
              "-serial", "stdio", "-qmp", f"unix:{self.qmp},server=on,wait=off", *options],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, errors="replace")
         self.pid = self.child.pid

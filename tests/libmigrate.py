@@ -150,6 +150,36 @@ class Receive:
         check(done.returncode == 0 and self.wait_end(120) == 0, f"{done.stderr} {self.text()}")
 
 
+class Watch:
+    """A vmemdirect watch of a VM."""
+
+    def __init__(self, vm, port, *options, name="w", env=None):
+        self.log_path = f"{T}/{name}.log"
+        self.child = spawn([f"{B}/vmemdirect", "watch", "--to", f"tcp:127.0.0.1:{port}", "--name", name,
+                            *(options or ("--qmp", vm.qmp))], stderr=open(self.log_path, "w"),
+                           env={**os.environ, **(env or {})})
+
+    def text(self):
+        return open(self.log_path).read()
+
+    def wait_for(self, text, seconds=240):
+        wait_until(lambda: text in self.text() or self.child.poll() is not None, f"'{text}' of watch", seconds)
+        check(text in self.text(), self.text())
+
+    def samples(self):
+        return max((int(n) for n in re.findall(r"sample (\d+):", self.text())), default=0)
+
+
+def receive_history(vm, *options, **more):
+    receive = Receive(vm, "--history", "tcp:127.0.0.1:0", *options, **more)
+    receive.history = int(re.search(r"access history at \S+:(\d+)", receive.text())[1])
+    return receive
+
+
+def sweeps(vm):
+    return max((int(x.split()[-1]) for x in vm.lines if x and re.fullmatch(r"pagework: sweep \d+", x)), default=0)
+
+
 def no_paging(status):
     """From the counters: nothing was read back, nothing evicted."""
     faults, out, tier = status["faults"], status["evictions"], status["tier"]

@@ -71,6 +71,9 @@ static const char receive_help[] =
 	"                      migration ended\n"
 	"  --ram SIZE          the limit, e.g. 2G\n"
 	"  --ssd PATH          file or block device for the pages that do not fit\n"
+	"  --history HOST:PORT where `vmemdirect watch` of the source may bring its\n"
+	"                      access history: hot pages go to memory, cold ones out\n"
+	"  --history-chunk N   so many pages are as hot as the hottest (default 1)\n"
 	"  --no-preallocate    let the file grow as it is written\n"
 	"  --paused            leave the VM paused here, for another to start\n"
 	"  --json              the summary as JSON on standard output\n"
@@ -85,6 +88,27 @@ static const char receive_help[] =
 	"  --state DIR         journals and control sockets (default " CONFIG_STATE_DIR
 	")\n"
 	"  --log LEVEL         err, warning, notice, info (default), debug\n";
+
+static const char watch_help[] =
+	"usage: vmemdirect watch (--qmp SOCKET | --domain NAME | --pid PID) --to "
+	"HOST:PORT [...]\n"
+	"\n"
+	"Watches which pages a running VM touches, without paging any, and hands that "
+	"access\n"
+	"history to `vmemdirect receive --history HOST:PORT` when the VM's migration "
+	"begins\n"
+	"there. Start it some time before: sixteen samples fill the history.\n"
+	"\n"
+	"  --qmp SOCKET      QEMU's monitor (-qmp unix:SOCKET,server=on,wait=off)\n"
+	"  --domain NAME     the same by libvirt: virsh qemu-monitor-command\n"
+	"  --memdev ID       watch this memory backend only; more than once\n"
+	"  --pid PID         any process whose memory is a memfd or a tmpfs file\n"
+	"  --to HOST:PORT    the receiver's --history; tried until it is there\n"
+	"  --period MS       between two samples (default 1000); longer where they "
+	"would\n"
+	"                    take more than a tenth of a CPU\n"
+	"  --name NAME       of the VM here; default: QEMU's -name, or the process's\n"
+	"  --log LEVEL       err, warning, notice, info (default), debug\n";
 
 enum {
 	OPT_QMP = 256,
@@ -110,6 +134,10 @@ enum {
 	OPT_SOURCE_MEMDEV,
 	OPT_PAUSED,
 	OPT_JSON,
+	OPT_HISTORY,
+	OPT_HISTORY_CHUNK,
+	OPT_TO,
+	OPT_PERIOD,
 };
 
 static const struct option options[] = {
@@ -136,6 +164,10 @@ static const struct option options[] = {
 	{ "source-memdev", required_argument, NULL, OPT_SOURCE_MEMDEV },
 	{ "paused", no_argument, NULL, OPT_PAUSED },
 	{ "json", no_argument, NULL, OPT_JSON },
+	{ "history", required_argument, NULL, OPT_HISTORY },
+	{ "history-chunk", required_argument, NULL, OPT_HISTORY_CHUNK },
+	{ "to", required_argument, NULL, OPT_TO },
+	{ "period", required_argument, NULL, OPT_PERIOD },
 	{ "help", no_argument, NULL, 'h' },
 	{ 0 },
 };
@@ -206,13 +238,40 @@ static int take_log(const char *value)
 
 static int complain(const struct config *c, const char *what);
 
+/* HOST:PORT, also as QEMU writes it. */
+static const char *without_tcp(const char *value)
+{
+	return strncmp(value, "tcp:", 4) ? value : value + 4;
+}
+
+static int take_watch_option(int opt, const char *value, struct config *c)
+{
+	unsigned long n;
+	int r;
+
+	if (opt == OPT_TO)
+		return take_text("to", without_tcp(value), c->to, sizeof(c->to));
+	r = take_number("period", value, 3600000, &n);
+	c->period_ms = (uint32_t)n;
+	return !r && n < 10 ? bad("period", value, "10 ms at least") : r;
+}
+
 static int take_receive_option(int opt, const char *value, struct config *c)
 {
+	unsigned long n;
+	int r;
+
 	switch (opt) {
+	case OPT_HISTORY:
+		return take_text("history", without_tcp(value), c->history,
+				 sizeof(c->history));
+	case OPT_HISTORY_CHUNK:
+		r = take_number("history-chunk", value, 1 << 20, &n);
+		c->history_chunk = (uint32_t)n;
+		return r;
 	case OPT_LISTEN:
-		if (!strncmp(value, "tcp:", 4))
-			value += 4;
-		return take_text("listen", value, c->listen, sizeof(c->listen));
+		return take_text("listen", without_tcp(value), c->listen,
+				 sizeof(c->listen));
 	case OPT_SOURCE_QMP:
 		return take_text("source-qmp", value, c->source_qmp,
 				 sizeof(c->source_qmp));
@@ -298,7 +357,10 @@ static int take_option(int opt, const char *value, struct config *c)
 	case OPT_LOG:
 		return take_log(value);
 	}
-	if (opt >= OPT_LISTEN && opt <= OPT_JSON)
+	if (opt == OPT_TO || opt == OPT_PERIOD)
+		return c->watch ? take_watch_option(opt, value, c)
+				: complain(c, "an option of watch");
+	if (opt >= OPT_LISTEN && opt <= OPT_HISTORY_CHUNK)
 		return c->receive ? take_receive_option(opt, value, c)
 				  : complain(c, "an option of receive");
 	return -EINVAL;
@@ -306,15 +368,31 @@ static int take_option(int opt, const char *value, struct config *c)
 
 static int complain(const struct config *c, const char *what)
 {
-	const char *verb = c->receive ? "receive" : "attach";
+	const char *verb = c->receive ? "receive" : c->watch ? "watch" : "attach";
 
 	fprintf(stderr, "vmemdirect: %s: %s\n(vmemdirect %s --help)\n", verb, what,
 		verb);
 	return -EINVAL;
 }
 
+static int check_watch(const struct config *c)
+{
+	if (!c->to[0])
+		return complain(c, "say who gets the history: --to HOST:PORT");
+	if (!c->qmp[0] && !c->pid)
+		return complain(
+			c, "say which VM: --qmp SOCKET, --domain NAME or --pid PID");
+	if (c->nr_memdevs && !c->qmp[0])
+		return complain(c, "--memdev needs --qmp or --domain");
+	if (c->resume || c->auto_resume || c->ram_bytes || c->ssd[0])
+		return complain(c, "it pages nothing: no --ram, --ssd or --resume");
+	return 0;
+}
+
 static int check(const struct config *c)
 {
+	if (c->watch)
+		return check_watch(c);
 	if (c->receive && (c->resume || c->auto_resume || c->pid))
 		return complain(c, "--resume, --auto-resume and --pid are attach's");
 	if (c->receive && !c->listen[0])
@@ -337,13 +415,15 @@ static int check(const struct config *c)
 	return 0;
 }
 
-static int parse(int argc, char **argv, bool receive, struct config *ret)
+static int parse(int argc, char **argv, const char *help, struct config *ret)
 {
 	struct config c = {
 		.preallocate = true,
 		.spin_us = 50,
 		.prefetch_pages = 256,
-		.receive = receive,
+		.receive = help == receive_help,
+		.watch = help == watch_help,
+		.period_ms = 1000,
 	};
 	int opt, r = 0;
 
@@ -351,7 +431,7 @@ static int parse(int argc, char **argv, bool receive, struct config *ret)
 	optind = 1;
 	while (!r && (opt = getopt_long(argc, argv, "h", options, NULL)) != -1) {
 		if (opt == 'h') {
-			fputs(receive ? receive_help : attach_help, stdout);
+			fputs(help, stdout);
 			return 1;
 		}
 		r = take_option(opt, optarg, &c);
@@ -367,10 +447,15 @@ static int parse(int argc, char **argv, bool receive, struct config *ret)
 
 int config_parse_attach(int argc, char **argv, struct config *ret)
 {
-	return parse(argc, argv, false, ret);
+	return parse(argc, argv, attach_help, ret);
 }
 
 int config_parse_receive(int argc, char **argv, struct config *ret)
 {
-	return parse(argc, argv, true, ret);
+	return parse(argc, argv, receive_help, ret);
+}
+
+int config_parse_watch(int argc, char **argv, struct config *ret)
+{
+	return parse(argc, argv, watch_help, ret);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What `vmemdirect attach` or `receive` was told: its command line as a struct. Main thread.
+ * What `vmemdirect attach`, `receive` or `watch` was told: its command line as a struct. Main thread.
  */
 #ifndef VMEMDIRECT_CONFIG_H
 #define VMEMDIRECT_CONFIG_H
@@ -35,6 +35,12 @@ struct config {
 	char listen[CONFIG_PATH_MAX], source_qmp[CONFIG_PATH_MAX];
 	unsigned int nr_source_memdevs; /* the source's names of memdev[], in order */
 	const char *source_memdev[GUEST_BLOCKS_MAX]; /* borrowed from argv */
+	char history[CONFIG_PATH_MAX]; /* where watchers may come, or "" */
+	uint32_t history_chunk;        /* pages */
+	/* watch only */
+	bool watch;
+	char to[CONFIG_PATH_MAX];
+	uint32_t period_ms;
 	char state_dir[CONFIG_PATH_MAX]; /* journals and sockets of all VMs */
 };
 
@@ -48,6 +54,9 @@ int config_parse_attach(int argc, char **argv, struct config *ret);
 
 /* The same for "receive". */
 int config_parse_receive(int argc, char **argv, struct config *ret);
+
+/* The same for "watch". */
+int config_parse_watch(int argc, char **argv, struct config *ret);
 
 /* A VM's name becomes a folder: letters, digits, "-_.+@", not beginning with a dot. */
 bool config_name_ok(const char *name);

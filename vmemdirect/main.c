@@ -22,6 +22,7 @@
 #include "vmemdirect/config.h"
 #include "vmemdirect/ctl.h"
 #include "vmemdirect/receive.h"
+#include "vmemdirect/verb_watch.h"
 #include "vmemdirect/verbs.h"
 #include "vmemdirect/vm.h"
 
@@ -229,6 +230,8 @@ static const struct verb {
 	{ "attach", "page a running VM: keep at most so much of it in RAM", do_attach },
 	{ "receive", "take a migrating VM in, straight into RAM and onto SSD",
 	  do_receive },
+	{ "watch", "learn which pages a VM uses, for the host it migrates to",
+	  verb_watch },
 	{ "status", "what a paged VM is doing", verbs_status },
 	{ "list", "all paged VMs of this host", verbs_list },
 	{ "set", "change the limit while the VM runs", verbs_set },

@@ -22,6 +22,8 @@
 #include "lib/cleanup.h"
 #include "lib/log.h"
 #include "lib/size.h"
+#include "vmemdirect/find.h"
+#include "vmemdirect/history/inbox.h"
 #include "vmemdirect/migrate/router.h"
 #include "vmemdirect/qmp.h"
 
@@ -34,6 +36,7 @@
 struct receive {
 	struct vm *vm; /* main's, but for what the router's callbacks below use of it */
 	struct router *router; /* owned */
+	struct inbox *inbox;   /* owned; NULL: no --history */
 	struct loop_fd watch;
 	struct loop_timer progress;
 	receive_end_fn end;
@@ -144,6 +147,16 @@ static int open_destination(void *arg, int *ret_fd)
 	return e;
 }
 
+static uint8_t *history(void *arg, uint32_t *ret_samples)
+{
+	struct receive *r = arg;
+	uint8_t *ages = NULL;
+
+	if (r->inbox)
+		inbox_take(r->inbox, &ages, ret_samples);
+	return ages;
+}
+
 static int memory_complete(void *arg)
 {
 	struct receive *r = arg;
@@ -182,6 +195,21 @@ static void put(json_object *o, const char *key, uint64_t n)
 	json_object_object_add(o, key, json_object_new_uint64(n));
 }
 
+static json_object *history_status(const struct place_stats *p)
+{
+	json_object *o = json_object_new_object(), *bins = json_object_new_array();
+
+	put(o, "samples", p->samples);
+	put(o, "threshold", p->rule.score);
+	put(o, "ram_pages", p->history_ram);
+	put(o, "tier_pages", p->history_tier);
+	for (unsigned int i = 0; i < 256; i++)
+		json_object_array_add(bins,
+				      json_object_new_uint64(p->rule.histogram[i]));
+	json_object_object_add(o, "histogram", bins);
+	return o;
+}
+
 json_object *receive_status(const struct receive *r)
 {
 	json_object *o = json_object_new_object();
@@ -200,6 +228,11 @@ json_object *receive_status(const struct receive *r)
 	put(o, "again_tier_pages", s.place.again_on_tier);
 	put(o, "in_ram_pages", s.place.in_ram);
 	put(o, "tier_writes", s.place.tier_writes);
+	json_object_object_add(o, "history",
+			       s.place.by_history ? history_status(&s.place) : NULL);
+	json_object_object_add(
+		o, "watched",
+		json_object_new_boolean(r->inbox && inbox_has_watcher(r->inbox)));
 	put(o, "received_bytes", s.received_bytes);
 	put(o, "forwarded_bytes", s.forwarded_bytes);
 	put(o, "memory_ms", s.receive_ns / 1000000);
@@ -255,6 +288,14 @@ static void summary(const struct receive *r)
 		(double)s.downtime_ns / 1e6, pages(s.place.to_ram, ram),
 		pages(s.place.to_tier, tier), s.place.tier_writes,
 		pages(s.place.zero, zero), pages(s.place.again, again));
+	if (s.place.by_history)
+		vm_note(&r->vm->guest,
+			"by access history (%u samples, threshold %u): %s to RAM, %s "
+			"to "
+			"the tier",
+			s.place.samples, s.place.rule.score,
+			pages(s.place.history_ram, ram),
+			pages(s.place.history_tier, tier));
 	if (!r->vm->cfg.json)
 		return;
 	o = receive_status(r);
@@ -292,7 +333,9 @@ static void on_end(void *arg, uint32_t events)
 
 /* ---- life ---- */
 
-static int listen_at(const char *text, int *ret_fd)
+/* `option` and `what` are for the log. */
+static int listen_at(const char *option, const char *text, const char *what,
+		     int *ret_fd)
 {
 	_cleanup_close_ int fd = -1;
 	char shown[ADDR_TEXT_MAX];
@@ -309,7 +352,7 @@ static int listen_at(const char *text, int *ret_fd)
 		r = addr_parse(text, PORT, &a);
 	}
 	if (r < 0) {
-		log_err("--listen %s: not an address (HOST:PORT, numbers)", text);
+		log_err("%s %s: not an address (HOST:PORT, numbers)", option, text);
 		return r;
 	}
 	fd = socket(a.sa.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -317,15 +360,34 @@ static int listen_at(const char *text, int *ret_fd)
 		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
 	if (fd < 0 || bind(fd, &a.sa, a.len) < 0 || listen(fd, 4) < 0) {
 		r = -errno;
-		log_err("--listen %s: %s", text, strerror(-r));
+		log_err("%s %s: %s", option, text, strerror(-r));
 		return r;
 	}
 	a.len = sizeof(a.storage);
 	getsockname(fd, &a.sa, &a.len);
-	log_note("waiting for a migration at %s",
+	log_note("waiting for %s at %s", what,
 		 addr_format(&a.sa, shown, sizeof(shown)));
 	*ret_fd = take_fd(&fd);
 	return 0;
+}
+
+static int open_inbox(struct receive *r, const struct router_cfg *router)
+{
+	struct vm *v = r->vm;
+	struct inbox_cfg cfg = { .listen_fd = -1 };
+	int e = listen_at("--history", v->cfg.history, "an access history",
+			  &cfg.listen_fd);
+
+	if (e < 0)
+		return e;
+	memcpy(cfg.source_name, router->source_name, sizeof(cfg.source_name));
+	find_uuid(v->cfg.qmp, cfg.uuid);
+	e = inbox_open(&cfg, &v->guest, &r->inbox);
+	if (e < 0) {
+		close(cfg.listen_fd);
+		vm_err(&v->guest, "--history: %s", strerror(-e));
+	}
+	return e;
 }
 
 static int start(struct receive *r, struct loop *l)
@@ -334,8 +396,9 @@ static int start(struct receive *r, struct loop *l)
 	struct router_cfg cfg = {
 		.limit_pages = v->cfg.ram_bytes >> GUEST_PAGE_SHIFT,
 		.stay_paused = v->cfg.stay_paused,
-		.ops = { open_destination, memory_complete, moved, ask_source, start_vm,
-			 r },
+		.history_chunk = v->cfg.history_chunk,
+		.ops = { open_destination, history, memory_complete, moved, ask_source,
+			 start_vm, r },
 	};
 	int e;
 
@@ -356,7 +419,9 @@ static int start(struct receive *r, struct loop *l)
 		if (e < 0)
 			return e;
 	}
-	e = listen_at(v->cfg.listen, &cfg.listen_fd);
+	e = v->cfg.history[0] ? open_inbox(r, &cfg) : 0;
+	if (!e)
+		e = listen_at("--listen", v->cfg.listen, "a migration", &cfg.listen_fd);
 	if (e < 0)
 		return e;
 	e = router_start(&cfg, &v->guest, &v->table, v->tier, &r->router);
@@ -405,6 +470,8 @@ int receive_open(const struct config *cfg, struct loop *l, struct vm *v,
 
 void receive_stop(struct receive *r)
 {
+	if (r->inbox)
+		inbox_cancel(r->inbox);
 	router_stop(r->router);
 }
 
@@ -433,7 +500,10 @@ void receive_close(struct receive *r)
 		return;
 	loop_fd_del(&r->watch);
 	loop_timer_fini(&r->progress);
+	if (r->inbox)
+		inbox_cancel(r->inbox);
 	router_free(r->router);
+	inbox_close(r->inbox);
 	r->vm->receive = NULL;
 	if (r->dir_socket[0])
 		unlink(r->dir_socket);

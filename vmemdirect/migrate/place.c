@@ -20,6 +20,7 @@
 #include "lib/fault.h"
 #include "lib/list.h"
 #include "lib/log.h"
+#include "vmemdirect/migrate/rule.h"
 
 #define RAM_RUN      256 /* pages of one pwritev */
 #define GATHER_PAGES 256 /* of one write to the tier: 1 MiB */
@@ -36,8 +37,10 @@ struct place {
 	const struct guest *g;
 	struct page_table *t;
 	struct tier_queue *queue; /* owned */
-	uint64_t room, first_room;
+	struct rule rule;
 	uint8_t *sent; /* owned: how often each page came, up to 255 */
+	uint8_t *age;  /* owned: the source's access history, or NULL */
+	uint32_t samples;
 	int error;
 
 	uint64_t run_pfn; /* the run of RAM pages that is being collected */
@@ -50,7 +53,7 @@ struct place {
 	struct gather gather[GATHERS];
 
 	_Atomic uint64_t to_ram, to_tier, zero, again, promoted, again_on_tier, seen,
-		in_ram, tier_writes;
+		in_ram, tier_writes, history_ram, history_tier;
 };
 
 _Static_assert(RAM_RUN <= IOV_MAX, "one call takes a run");
@@ -261,12 +264,14 @@ int place_page(struct place *p, uint64_t pfn, const uint8_t *bytes)
 		return 0;
 	if (at == PAGER_IN_RAM)
 		return to_ram(p, pfn, bytes);
-	if (counted(&p->in_ram) < (again ? p->room : p->first_room)) {
+	if (rule_takes(&p->rule, pfn, again, counted(&p->in_ram))) {
 		count(&p->in_ram, 1);
+		count(&p->history_ram, p->age && !again);
 		count(&p->promoted, at == PAGER_ON_TIER);
 		return to_ram(p, pfn, bytes);
 	}
 	count(&p->again_on_tier, at == PAGER_ON_TIER);
+	count(&p->history_tier, p->age && !again);
 	return to_tier(p, pfn, bytes);
 }
 
@@ -281,6 +286,8 @@ int place_zero(struct place *p, uint64_t pfn)
 	if (again && fault_point("place.again") < 0)
 		return 0;
 	count(&p->zero, 1);
+	if (!again)
+		rule_zero(&p->rule, pfn);
 	if (at == PAGER_NOWHERE)
 		return 0;
 	if (at == PAGER_IN_RAM) {
@@ -293,12 +300,28 @@ int place_zero(struct place *p, uint64_t pfn)
 	return r < 0 ? fail(p, r) : 0;
 }
 
+/* One notion of hot: who wrote while the migration ran was touched just now, and the
+ * oftener the hotter. */
+static void tell_ages(struct place *p)
+{
+	for (uint64_t i = 0; i < p->t->nr_pages; i++) {
+		unsigned int again = p->sent[i] > 1 ? p->sent[i] - 1u : 0;
+		uint8_t age = p->age ? p->age[i] : 0;
+
+		if (again)
+			age |= (uint8_t)(0xff00 >> (again < 8 ? again : 8));
+		pager_adopt_age(p->t, i, age);
+	}
+}
+
 int place_barrier(struct place *p)
 {
 	place_settle(p);
 	close_gather(p);
 	while (p->under_way)
 		wait_some(p);
+	if (!p->error)
+		tell_ages(p);
 	return p->error;
 }
 
@@ -331,8 +354,7 @@ int place_new(const struct guest *g, struct page_table *t, struct tier *tier,
 		return r;
 	p->g = g;
 	p->t = t;
-	p->room = pager_room(limit_pages);
-	p->first_room = p->room >= t->nr_pages ? p->room : p->room - p->room / 4;
+	rule_init(&p->rule, pager_room(limit_pages), t->nr_pages);
 	p->sent = calloc(t->nr_pages, 1);
 	p->buffers = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
 			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -369,8 +391,25 @@ void place_free(struct place *p)
 	tier_queue_close(p->queue);
 	if (p->buffers)
 		munmap(p->buffers, (size_t)GATHERS * GATHER_PAGES * GUEST_PAGE_SIZE);
+	rule_fini(&p->rule);
+	free(p->age);
 	free(p->sent);
 	free(p);
+}
+
+int place_learn(struct place *p, uint8_t *age, uint32_t samples,
+		unsigned int chunk_pages)
+{
+	int r = rule_learn(&p->rule, p->g, age, chunk_pages);
+
+	if (r < 0) {
+		free(age);
+		return r;
+	}
+	free(p->age);
+	p->age = age;
+	p->samples = samples;
+	return 0;
 }
 
 void place_get_stats(const struct place *p, struct place_stats *ret)
@@ -385,5 +424,10 @@ void place_get_stats(const struct place *p, struct place_stats *ret)
 		.seen = counted(&p->seen),
 		.in_ram = counted(&p->in_ram),
 		.tier_writes = counted(&p->tier_writes),
+		.by_history = p->age,
+		.samples = p->samples,
+		.rule = p->rule.by,
+		.history_ram = counted(&p->history_ram),
+		.history_tier = counted(&p->history_tier),
 	};
 }

@@ -3,12 +3,10 @@
  * Where the pages of a migration that comes in are put: straight into the guest's
  * memory object, gathered into large writes to the tier, or, zero pages, nowhere.
  *
- * A page that comes for the first time goes to RAM, in address order, until three
- * quarters of the room are used (all of it where the whole VM fits); the last quarter
- * is kept for pages that are sent again, which the guest writes to, so that they are
- * the hot ones. A page that is sent again overwrites the copy that counts: in RAM
- * where it is there, or can be there, else on the tier. Nothing is ever read back or
- * moved out.
+ * What goes to RAM is rule.h's: by the source's access history where there is one,
+ * else by what the stream tells. A page that is sent again overwrites the copy that
+ * counts: in RAM where it is there, or can be there, else on the tier. Nothing is ever
+ * read back or moved out. In the end the pager is told how hot each page is.
  *
  * Router's thread only; counters may be read by any. Nothing allocates after
  * place_new. After an error every call returns it: the migration has failed, the
@@ -17,9 +15,11 @@
 #ifndef VMEMDIRECT_MIGRATE_PLACE_H
 #define VMEMDIRECT_MIGRATE_PLACE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "vmemdirect/guest.h"
+#include "vmemdirect/history/threshold.h"
 #include "vmemdirect/pager/pager.h"
 #include "vmemdirect/tier/tier.h"
 
@@ -34,12 +34,22 @@ struct place_stats {
 	uint64_t seen;          /* different pages */
 	uint64_t in_ram;        /* pages, now */
 	uint64_t tier_writes;   /* requests */
+	/* By access history, all constant once it is there. */
+	bool by_history;
+	uint32_t samples;                   /* looks behind it */
+	struct threshold rule;              /* threshold and histogram */
+	uint64_t history_ram, history_tier; /* first comings it sent there */
 };
 
 /* Empties the guest's memory objects first. The arguments are borrowed. */
 int place_new(const struct guest *g, struct page_table *t, struct tier *tier,
 	      uint64_t limit_pages, struct place **ret);
 void place_free(struct place *p); /* NULL is fine; waits for what is under way */
+
+/* The source's access history: a byte for each page and the looks behind it. `age` is
+ * taken (free). Before the first page, and before others see `p`. */
+int place_learn(struct place *p, uint8_t *age, uint32_t samples,
+		unsigned int chunk_pages);
 
 /* One page; `bytes` must stay until place_settle. */
 int place_page(struct place *p, uint64_t pfn, const uint8_t *bytes);

@@ -193,6 +193,22 @@ static int check_blocks(struct router *r)
 	return 0;
 }
 
+static int make_place(struct router *r, struct place **ret)
+{
+	uint32_t samples = 0;
+	uint8_t *age;
+	int e = place_new(r->g, r->t, r->tier, r->cfg.limit_pages, ret);
+
+	if (e < 0)
+		return e;
+	age = r->cfg.ops.history(r->cfg.ops.arg, &samples);
+	if (age)
+		e = place_learn(*ret, age, samples, r->cfg.history_chunk);
+	if (e < 0)
+		vm_warn(r->g, "the access history cannot be used: %s", strerror(-e));
+	return 0;
+}
+
 /* The head was understood and fits: from here the destination takes part. */
 static int open_destination(struct router *r)
 {
@@ -206,7 +222,7 @@ static int open_destination(struct router *r)
 		return router_broken(r, "the destination QEMU does not take it");
 	set_socket(r, &r->destination, fd);
 	router_move(r, HANDOVER_ACCEPTED);
-	e = place_new(r->g, r->t, r->tier, r->cfg.limit_pages, &p);
+	e = make_place(r, &p);
 	if (e < 0)
 		return router_broken(r, "its pages cannot be placed");
 	atomic_store(&r->place, p);

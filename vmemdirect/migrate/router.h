@@ -25,6 +25,9 @@ struct router_ops {
 	/* The destination QEMU's incoming channel: *ret_fd is given away. Afterwards it
 	 * does not start by itself. Logs its failures. */
 	int (*open_destination)(void *arg, int *ret_fd);
+	/* The source's access history, a byte for each page of the guest: given away
+	 * (free), *ret_samples looks are behind it. NULL: there is none. May wait. */
+	uint8_t *(*history)(void *arg, uint32_t *ret_samples);
 	/* All memory is in place: from now on the pager answers. */
 	int (*memory_complete)(void *arg);
 	/* The hand-over has moved: to be remembered before anything is done about it;
@@ -42,7 +45,8 @@ struct router_cfg {
 	uint64_t limit_pages;
 	/* The source's name of block i of the guest; NULL: the same. Borrowed. */
 	const char *source_name[GUEST_BLOCKS_MAX];
-	bool stay_paused; /* never start_vm */
+	bool stay_paused;           /* never start_vm */
+	unsigned int history_chunk; /* pages; as rule_learn */
 	struct router_ops ops;
 };
 

@@ -23,6 +23,11 @@ void pager_adopt_zero(struct page_table *t, uint64_t pfn)
 	atomic_store(&t->page[pfn].word, PAGE_ABSENT | PAGE_ZERO);
 }
 
+void pager_adopt_age(struct page_table *t, uint64_t pfn, uint8_t age)
+{
+	page_flags(&t->page[pfn], (uint32_t)age << PAGE_AGE_SHIFT, PAGE_AGE_MASK);
+}
+
 enum pager_place pager_adopted(const struct page_table *t, uint64_t pfn)
 {
 	uint32_t w = page_word(&t->page[pfn]);

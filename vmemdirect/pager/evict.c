@@ -398,6 +398,20 @@ static unsigned int evict(struct evictor *e, unsigned int max)
 
 /* ---- the loop ---- */
 
+/* Where the pages' heat is known, from the source of a migration or from the daemon
+ * before this one, the policy begins with it. */
+static void take_stock(struct evictor *e)
+{
+	struct page_table *t = e->p->t;
+	bool known = false;
+
+	for (uint64_t i = 0; i < t->nr_pages && !known; i++)
+		known = page_word(&t->page[i]) & PAGE_AGE_MASK;
+	for (uint64_t i = 0; i < t->nr_pages && known; i++)
+		if (page_state(page_word(&t->page[i])) == PAGE_RESIDENT)
+			policy_adopt(&e->policy, (uint32_t)i);
+}
+
 static void take_newcomers(struct evictor *e)
 {
 	struct pager *p = e->p;
@@ -563,6 +577,7 @@ int evictor_start(struct pager *p, struct evictor **ret)
 	e->policy_told = (int)p->cfg.policy;
 	policy_init(&e->policy, p->t->page, p->cfg.policy,
 		    &(struct policy_sampler){ unmap, mapped, e->sampler });
+	take_stock(e);
 	r = start_thread(e);
 	if (r < 0)
 		goto fail;

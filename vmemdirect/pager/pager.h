@@ -89,6 +89,8 @@ enum pager_place { PAGER_NOWHERE, PAGER_IN_RAM, PAGER_ON_TIER };
 void pager_adopt_resident(struct page_table *t, uint64_t pfn);
 void pager_adopt_stored(struct page_table *t, uint64_t pfn, const void *bytes);
 void pager_adopt_zero(struct page_table *t, uint64_t pfn);
+/* How hot it is (an aging byte); after the last of the others. */
+void pager_adopt_age(struct page_table *t, uint64_t pfn, uint8_t age);
 enum pager_place pager_adopted(const struct page_table *t, uint64_t pfn);
 
 /* How many pages may be put in RAM so that no eviction follows. */

@@ -117,6 +117,20 @@ void policy_add(struct policy *y, uint32_t pfn)
 	}
 }
 
+void policy_adopt(struct policy *y, uint32_t pfn)
+{
+	struct page *pg = &y->page[pfn];
+	uint32_t w = page_word(pg), a = w >> PAGE_AGE_SHIFT;
+
+	if (queue_of(w) != QUEUE_NONE)
+		return;
+	set_freq(pg, a & 0x80 ? 3 : a & 0x40 ? 2 : a ? 1 : 0);
+	if (a)
+		put(y, &y->main, QUEUE_MAIN, pfn);
+	else
+		put(y, &y->small, QUEUE_SMALL, pfn);
+}
+
 void policy_keep(struct policy *y, uint32_t pfn)
 {
 	put(y, &y->main, QUEUE_MAIN, pfn);

@@ -64,6 +64,10 @@ const char *policy_name(enum policy_kind kind);
 /* A page has become resident. Ignored if it is queued already. */
 void policy_add(struct policy *y, uint32_t pfn);
 
+/* A page was resident before the policy began and its aging byte is known: a hot one
+ * has proved itself already, a cold one has to. */
+void policy_adopt(struct policy *y, uint32_t pfn);
+
 /* A chosen page stays after all (pinned, written meanwhile): it is hot. */
 void policy_keep(struct policy *y, uint32_t pfn);
 

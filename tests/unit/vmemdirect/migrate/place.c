@@ -211,6 +211,129 @@ static void again_and_again(void **state)
 	close_world();
 }
 
+/* The last sixteenth of the memory and every tenth page are hot. */
+static bool is_hot(uint64_t pfn)
+{
+	return pfn >= PAGES - PAGES / 16 || pfn % 10 == 0;
+}
+
+static void learn(unsigned int chunk_pages, uint8_t hot)
+{
+	uint8_t *age = calloc(PAGES, 1);
+
+	for (uint64_t pfn = 0; pfn < PAGES; pfn++)
+		age[pfn] = is_hot(pfn) ? hot : 0;
+	assert_int_equal(place_learn(w.p, age, 5, chunk_pages), 0);
+}
+
+static uint8_t age_of(uint64_t pfn)
+{
+	return (uint8_t)(page_word(&w.t.page[pfn]) >> PAGE_AGE_SHIFT);
+}
+
+static void by_history(void **state)
+{
+	struct place_stats s;
+	uint64_t hot = 0, cold_in_ram = 0;
+
+	open_world(LIMIT);
+	learn(1, 0x40);
+	first_pass(0);
+	put(5, 9, 0); /* was cold, is written to */
+	put(5, 10, 1);
+	assert_int_equal(place_barrier(w.p), 0);
+	for (uint64_t pfn = 0; pfn < PAGES; pfn++) {
+		bool in = pager_adopted(&w.t, pfn) == PAGER_IN_RAM;
+
+		hot += is_hot(pfn);
+		if (is_hot(pfn)) {
+			assert_true(in);
+			assert_int_equal(age_of(pfn), 0x40);
+		} else if (pfn != 5) {
+			assert_int_equal(age_of(pfn), 0);
+			cold_in_ram += in;
+		}
+	}
+	assert_int_equal(age_of(5), 0xc0); /* sent again, twice: hotter than all */
+	assert_true(cold_in_ram > 0 && cold_in_ram < 200); /* what room was left */
+	place_get_stats(w.p, &s);
+	assert_true(s.by_history);
+	assert_int_equal(s.samples, 5);
+	assert_int_equal(s.rule.score, 0);
+	assert_int_equal(s.rule.above, hot);
+	assert_int_equal(s.history_ram + s.history_tier, PAGES);
+	assert_true(s.in_ram <= pager_room(LIMIT));
+	verify();
+	close_world();
+}
+
+static void more_hot_than_room(void **state)
+{
+	struct place_stats s;
+
+	open_world(500);
+	learn(1, 0x80);
+	first_pass(2);
+	assert_int_equal(place_barrier(w.p), 0);
+	for (uint64_t pfn = 0; pfn < PAGES; pfn++)
+		if (!is_hot(pfn))
+			assert_true(pager_adopted(&w.t, pfn) != PAGER_IN_RAM);
+	place_get_stats(w.p, &s);
+	assert_int_equal(s.rule.score, 0x80);
+	assert_int_equal(s.in_ram, s.rule.equal_room);
+	verify();
+	close_world();
+}
+
+static void in_chunks(void **state)
+{
+	open_world(LIMIT);
+	learn(1000, 0x80); /* the hot end pulls its whole chunk, the tenths all else */
+	first_pass(0);
+	assert_int_equal(place_barrier(w.p), 0);
+	assert_int_equal(pager_adopted(&w.t, 0), PAGER_IN_RAM);
+	assert_int_equal(pager_adopted(&w.t, 1), PAGER_IN_RAM);
+	assert_int_equal(age_of(1), 0); /* placed with its neighbours, not hot */
+	verify();
+	close_world();
+}
+
+/* What is kept for hot pages that turn out to be zero is given to others. */
+static void hot_but_zero(void **state)
+{
+	struct place_stats s;
+
+	open_world(LIMIT);
+	learn(1, 0x80);
+	for (uint64_t pfn = PAGES; pfn--;) {
+		put(pfn, is_hot(pfn) ? 0 : 1, pfn % 256);
+		place_settle(w.p);
+	}
+	assert_int_equal(place_barrier(w.p), 0);
+	place_get_stats(w.p, &s);
+	assert_true(s.in_ram > pager_room(LIMIT) / 2);
+	assert_true(s.in_ram <= pager_room(LIMIT));
+	verify();
+	close_world();
+}
+
+static void again_with_history(void **state)
+{
+	srand(3);
+	open_world(LIMIT);
+	learn(16, 0x20);
+	first_pass(2);
+	for (unsigned int i = 0; i < EVENTS; i++) {
+		put((uint64_t)rand() % PAGES, (uint32_t)rand() % 8 ? i + 2 : 0,
+		    i % 256);
+		if (i % 256 == 255)
+			assert_int_equal(place_settle(w.p), 0);
+	}
+	assert_int_equal(place_barrier(w.p), 0);
+	verify();
+	close_world();
+}
+
 static void errors_stay(void **state)
 {
 	open_world(LIMIT);
@@ -253,6 +376,16 @@ int main(void)
 		TEST(all_fits, "a VM that fits goes to RAM alone"),
 		TEST(again_and_again,
 		     "pages that are sent again overwrite the copy that counts"),
+		TEST(by_history, "with a history hot pages go to RAM, wherever they "
+				 "are, and the pager learns how hot they are"),
+		TEST(more_hot_than_room, "where not all that is hot fits, nothing cold "
+					 "is in RAM"),
+		TEST(in_chunks, "in chunks neighbours of a hot page go with it"),
+		TEST(hot_but_zero,
+		     "hot pages that are zero leave their room to others"),
+		TEST(again_with_history,
+		     "with a history too, pages that are sent again "
+		     "overwrite the copy that counts"),
 		TEST(errors_stay, "after an error nothing is placed any more"),
 		TEST(lost_is_seen, "an update that is dropped would be noticed"),
 	};

@@ -179,6 +179,47 @@ static void a_kept_page_is_not_lost(void **state)
 	assert_int_equal(policy_queued(&y), LIMIT);
 }
 
+/* Pages that came with a migration: hot ones by their source's history. */
+static uint64_t after_migration(bool warm)
+{
+	uint32_t scan = 10000;
+
+	start(POLICY_S3FIFO, true);
+	for (uint32_t i = 0; i < LIMIT; i++) {
+		bool hot = i % 2;
+
+		page_move(&page[i], PAGE_ABSENT, PAGE_RESIDENT, 0, 0, NULL);
+		if (warm)
+			page_flags(&page[i], hot ? 0xe0u << PAGE_AGE_SHIFT : 0,
+				   PAGE_AGE_MASK);
+		resident++;
+	}
+	for (uint32_t i = 0; i < LIMIT; i++)
+		if (warm)
+			policy_adopt(&y, i);
+		else
+			policy_add(&y, i);
+	for (uint32_t i = 0; i < LIMIT; i++) /* once is enough */
+		policy_add(&y, i);
+	assert_int_equal(policy_queued(&y), resident);
+	for (uint32_t i = 0; i < 2400; i++)
+		touch(scan++);
+	faults = 0;
+	for (uint32_t i = 1; i < LIMIT; i += 2)
+		touch(i);
+	return faults;
+}
+
+static void a_warm_start_keeps_what_was_hot(void **state)
+{
+	uint64_t warm = after_migration(true), cold = after_migration(false);
+
+	print_message("# hot pages lost: warm start %lu, cold start %lu\n",
+		      (unsigned long)warm, (unsigned long)cold);
+	assert_true(warm == 0);
+	assert_true(cold > 500);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -187,6 +228,7 @@ int main(void)
 		cmocka_unit_test(without_sampling_it_is_a_fifo),
 		cmocka_unit_test(everything_hot_still_gives_room),
 		cmocka_unit_test(a_kept_page_is_not_lost),
+		cmocka_unit_test(a_warm_start_keeps_what_was_hot),
 	};
 
 	return cmocka_run_group_tests_name("eviction policy", tests, NULL, NULL);
