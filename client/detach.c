@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "client/device.h"
+#include "client/file.h"
 #include "client/meminfo.h"
 #include "client/say.h"
 #include "client/state.h"
@@ -139,6 +140,13 @@ static int say_swapoff(struct attachment *a, int r)
 	return r;
 }
 
+static bool is_removed(const char *kdev)
+{
+	uint64_t sectors;
+
+	return file_read_number(&sectors, "/sys/block/%s/size", kdev) == -ENOENT;
+}
+
 static int drain(struct attachment *a, bool force, bool verbose)
 {
 	struct drain d = { .a = a, .force = force, .verbose = verbose };
@@ -154,7 +162,9 @@ static int drain(struct attachment *a, bool force, bool verbose)
 	r = swaps_off(path, tick, &d);
 	if (r == -EINVAL) /* not on; or systemd's swapoff, at shutdown, was faster */
 		r = swaps_wait_gone(a->kdev, tick, &d);
-	if (r == -ENOENT || r == -ENXIO || r == -ENODEV) {
+	/* Cut off in the middle, swapoff(2) may still fail, of lack of memory say. */
+	if (r == -ENOENT || r == -ENXIO || r == -ENODEV ||
+	    (r && d.cut && is_removed(a->kdev))) {
 		/* mm/swapfile.c finds an area by opening its path again. */
 		say_warning(
 			"the kernel has removed /dev/%s, and keeps a swap area whose "

@@ -4,7 +4,14 @@
 
 const struct transport *transport_of(const struct url *u)
 {
-	return u->scheme == URL_NVME_TCP ? &transport_nvme : &transport_nbd;
+	switch (u->scheme) {
+	case URL_NVME_TCP:
+		return &transport_nvme;
+	case URL_ISCSI:
+		return &transport_iscsi;
+	default:
+		return &transport_nbd;
+	}
 }
 
 const char *transport_state_name(enum transport_state s)

@@ -16,6 +16,7 @@ struct transport_options {
 	unsigned int nr_io_queues, queue_size; /* nvme-tcp */
 	bool hdr_digest, data_digest;          /* nvme-tcp */
 	unsigned int connections, timeout_s;   /* nbd */
+	const char *auth; /* iscsi: file of CHAP secrets; borrowed from argv */
 };
 
 enum transport_state {
@@ -61,7 +62,7 @@ struct transport {
 	void (*status)(const struct attachment *a, struct transport_status *ret);
 };
 
-extern const struct transport transport_nvme, transport_nbd;
+extern const struct transport transport_nvme, transport_nbd, transport_iscsi;
 
 const struct transport *transport_of(const struct url *u);
 

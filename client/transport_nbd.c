@@ -52,6 +52,8 @@ static const char *nbd_misfit(const struct transport_options *o)
 		return "--queue-size";
 	if (o->hdr_digest)
 		return "--hdr-digest";
+	if (o->auth)
+		return "--auth";
 	return o->data_digest ? "--data-digest" : NULL;
 }
 

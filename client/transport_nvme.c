@@ -27,6 +27,8 @@ static const char *nvme_misfit(const struct transport_options *o)
 {
 	if (o->connections)
 		return "--connections";
+	if (o->auth)
+		return "--auth";
 	return o->timeout_s ? "--timeout" : NULL;
 }
 

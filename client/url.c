@@ -16,6 +16,7 @@ static const struct scheme {
 	{ "nvme-tcp://", URL_NVME_TCP, 4420 },
 	{ "nbd://", URL_NBD, 10809 },
 	{ "nbd+unix://", URL_NBD_UNIX, 0 },
+	{ "iscsi://", URL_ISCSI, 3260 },
 };
 #define NR_SCHEMES (sizeof(schemes) / sizeof(schemes[0]))
 
@@ -169,7 +170,8 @@ int url_parse(const char *text, struct url *ret, const char **ret_why)
 	size_t path_len;
 
 	if (!s) {
-		*ret_why = "it must begin with nvme-tcp://, nbd:// or nbd+unix://";
+		*ret_why = "it must begin with nvme-tcp://, iscsi://, nbd:// or "
+			   "nbd+unix://";
 		return -EINVAL;
 	}
 	u.scheme = s->scheme;
@@ -180,7 +182,8 @@ int url_parse(const char *text, struct url *ret, const char **ret_why)
 	query = text[path_len] ? text + path_len + 1 : NULL;
 	if (parse_place(text, path, query, &u, ret_why))
 		return -EINVAL;
-	if (!path || (!path[1] && s->scheme == URL_NVME_TCP)) {
+	if (!path ||
+	    (!path[1] && (s->scheme == URL_NVME_TCP || s->scheme == URL_ISCSI))) {
 		*ret_why = "no export: end it with /EXPORT, memserver's is /default";
 		return -EINVAL;
 	}

@@ -4,11 +4,13 @@
  *
  *	nvme-tcp://HOST[:PORT]/EXPORT
  *	nbd://HOST[:PORT]/EXPORT
+ *	iscsi://HOST[:PORT]/EXPORT
  *	nbd+unix:///EXPORT?socket=PATH
  *
  * HOST is a name, an IPv4 address or an IPv6 address in brackets. EXPORT and PATH may
  * hold %XX escapes. For NVMe an EXPORT that begins with "nqn." is a whole subsystem
- * name; any other is one of memserver's. The NBD forms are those of the NBD URI
+ * name, for iSCSI one that begins with "iqn." a whole target name; any other is one of
+ * memserver's. The NBD forms are those of the NBD URI
  * specification (NetworkBlockDevice/nbd, doc/uri.md) without TLS.
  *
  * Pure functions, no allocation, any thread.
@@ -19,7 +21,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum url_scheme { URL_NVME_TCP, URL_NBD, URL_NBD_UNIX };
+enum url_scheme { URL_NVME_TCP, URL_NBD, URL_NBD_UNIX, URL_ISCSI };
 
 #define URL_HOST_MAX   253 /* RFC 1035; all maxima are without the NUL */
 #define URL_EXPORT_MAX 223 /* an NQN; NBD allows more, nobody uses it */

@@ -42,6 +42,7 @@ enum {
 	OPT_ALL,
 	OPT_CONNECTIONS,
 	OPT_TIMEOUT,
+	OPT_AUTH,
 	OPT_NR_IO_QUEUES,
 	OPT_QUEUE_SIZE,
 	OPT_HDR_DIGEST,
@@ -57,6 +58,7 @@ static const struct option options[] = {
 	{ "all", no_argument, NULL, OPT_ALL },
 	{ "connections", required_argument, NULL, OPT_CONNECTIONS },
 	{ "timeout", required_argument, NULL, OPT_TIMEOUT },
+	{ "auth", required_argument, NULL, OPT_AUTH },
 	{ "nr-io-queues", required_argument, NULL, OPT_NR_IO_QUEUES },
 	{ "queue-size", required_argument, NULL, OPT_QUEUE_SIZE },
 	{ "hdr-digest", no_argument, NULL, OPT_HDR_DIGEST },
@@ -132,6 +134,9 @@ static int take_option(struct wish *w, int c)
 			      &w->transport.connections);
 	case OPT_TIMEOUT:
 		return number("--timeout", optarg, 1, 3600, &w->transport.timeout_s);
+	case OPT_AUTH:
+		w->transport.auth = optarg;
+		return 0;
 	case OPT_NR_IO_QUEUES:
 		return number("--nr-io-queues", optarg, 1, 1024,
 			      &w->transport.nr_io_queues);

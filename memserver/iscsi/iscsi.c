@@ -418,6 +418,16 @@ unsigned int iscsi_restarts(const struct iscsi *is)
 
 /* ---- up and down ---- */
 
+static int load_secrets(struct iscsi *is, const char *path)
+{
+	char err[400];
+	int r = chap_load(path, &is->around.chap, err, sizeof(err));
+
+	if (r < 0)
+		log_err("--iscsi-auth %s", err);
+	return r;
+}
+
 int iscsi_start(const struct iscsi_cfg *cfg, struct iscsi **ret)
 {
 	struct iscsi *is = calloc(1, sizeof(*is));
@@ -448,7 +458,7 @@ int iscsi_start(const struct iscsi_cfg *cfg, struct iscsi **ret)
 			cfg->folder);
 		goto fail;
 	}
-	r = cfg->auth_path ? chap_load(cfg->auth_path, &is->around.chap) : 0;
+	r = cfg->auth_path ? load_secrets(is, cfg->auth_path) : 0;
 	if (r == 0)
 		r = tgtd_start(&d, &is->around.tgtd);
 	if (r < 0)

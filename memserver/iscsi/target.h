@@ -16,9 +16,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "lib/chap.h"
 #include "lib/list.h"
 #include "memserver/export.h"
-#include "memserver/iscsi/chap.h"
 
 struct acl;
 struct tgtd;

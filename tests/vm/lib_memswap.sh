@@ -20,6 +20,7 @@ in_guest() {
 	nvme=nvme-tcp://10.0.2.2:$MEMSWAP_NVME
 	nbd=nbd://10.0.2.2:$MEMSWAP_NBD
 	both=("$nbd/default" "$nvme/default")
+	iscsi=iscsi://10.0.2.2:$MEMSWAP_ISCSI
 }
 
 # ---- on the host ----
@@ -27,7 +28,7 @@ in_guest() {
 start_memserver() {
 	start_server memserver 'ready: nbd' "$B/memserver" "${exports[@]}" \
 		--nvme "127.0.0.1:$MEMSWAP_NVME" --nbd "127.0.0.1:$MEMSWAP_NBD" \
-		--discovery off --metrics off --control "$T/control" --pool "$pool"
+		--discovery off --metrics off --control "$T/control" --pool "$pool" "${doors[@]}"
 }
 
 # What the guest may ask for; the output is the answer.
@@ -50,6 +51,11 @@ host_freeze() {
 host_thaw() {
 	kill -CONT "${server_pid[memserver]}"
 }
+# kill_tgtd: of a memserver with iSCSI; it starts another.
+host_kill_tgtd() {
+	kill -KILL "$("$B/memctl" -s "$T/control" --json stat |
+		/usr/bin/python3 -c 'import json, sys; print(json.load(sys.stdin)["iscsi"]["pid"])')"
+}
 # The bytes are gone, as after a reboot of the host.
 host_forget() {
 	rm -rf "${pool:?}"/*
@@ -67,18 +73,22 @@ host_memctl() {
 	"$B/memctl" -s "$T/control" "$@"
 }
 
-# serve GUEST-RUN-OPTIONS...: see above. `exports` may be set before.
+# serve GUEST-RUN-OPTIONS...: see above. `exports` may be set before, and prepare be a
+# function that sets `doors` (more flags of memserver) and fills $MEMSWAP_SHARE.
 serve() {
 	local guest words
 
 	MEMSWAP_SHARE=$T/share
 	MEMSWAP_NVME=$(free_port)
 	MEMSWAP_NBD=$(free_port)
-	export MEMSWAP_SHARE MEMSWAP_NVME MEMSWAP_NBD
+	MEMSWAP_ISCSI=$(free_port)
+	export MEMSWAP_SHARE MEMSWAP_NVME MEMSWAP_NBD MEMSWAP_ISCSI
 	mkdir "$MEMSWAP_SHARE"
 	pool=$(mktemp -d /dev/shm/memswap-test.XXXXXX)
 	tap_folders+=("$pool")
 	[ -n "${exports[*]:-}" ] || exports=(--export 512M)
+	doors=()
+	! declare -F prepare >/dev/null || prepare
 	tap_planned=0 # the guest speaks
 	start_memserver || exit 1
 	"$TOP/tests/vm/guest-run" --share "$MEMSWAP_SHARE" "$@" -- bash "$0" </dev/null &

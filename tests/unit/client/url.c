@@ -41,6 +41,8 @@ static void defaults(void **state)
 	assert_int_equal(u.port, 4420);
 	assert_string_equal(u.name, "default");
 	assert_int_equal(parsed("nbd://mem.example/x").port, 10809);
+	assert_int_equal(parsed("iscsi://mem.example/x").port, 3260);
+	assert_int_equal(parsed("iscsi://mem.example/x").scheme, URL_ISCSI);
 }
 
 static void ports_and_addresses(void **state)
@@ -75,6 +77,7 @@ static void nonsense_is_refused_with_its_reason(void **state)
 	refused("nbd:///x", "no host");
 	refused("nbd://host", "no export");
 	refused("nvme-tcp://host/", "no export");
+	refused("iscsi://host/", "no export");
 	refused("nbd://host:/x", "port");
 	refused("nbd://host:0/x", "port");
 	refused("nbd://host:65536/x", "port");
@@ -114,6 +117,7 @@ static void what_is_formatted_parses_to_the_same(void **state)
 	static const char *const texts[] = {
 		"nvme-tcp://10.0.2.2/default",
 		"nvme-tcp://[::1]:8009/nqn.2014-08.org.nvmexpress:uuid:1",
+		"iscsi://[::1]/iqn.2026-11.io.remem:default:0123456789ab",
 		"nbd://host/",
 		"nbd://host/n%20a%2Fm%25e%C3%A9",
 		"nbd+unix:///x?socket=/a%3Fb",

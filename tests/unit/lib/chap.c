@@ -13,12 +13,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "lib/log.h"
-#include "memserver/iscsi/chap.h"
+#include "lib/chap.h"
 
 static struct chap c;
 static unsigned int line;
 static const char *why;
+static char err[300];
 
 static int parse(const char *text)
 {
@@ -100,14 +100,14 @@ static void a_file_that_others_can_read_is_refused(void **state)
 
 	assert_true(fd >= 0);
 	assert_int_equal(write(fd, text, sizeof(text) - 1), sizeof(text) - 1);
-	assert_int_equal(chap_load(path, &c), 0);
+	assert_int_equal(chap_load(path, &c, err, sizeof(err)), 0);
 	assert_string_equal(c.list[0].user, "a");
 	assert_int_equal(fchmod(fd, 0640), 0);
-	assert_int_equal(chap_load(path, &c), -EPERM);
+	assert_int_equal(chap_load(path, &c, err, sizeof(err)), -EPERM);
 	close(fd);
 	unlink(path);
-	assert_int_equal(chap_load(path, &c), -ENOENT);
-	assert_int_equal(chap_load("/tmp", &c), -EPERM);
+	assert_int_equal(chap_load(path, &c, err, sizeof(err)), -ENOENT);
+	assert_int_equal(chap_load("/tmp", &c, err, sizeof(err)), -EPERM);
 }
 
 int main(void)
@@ -120,6 +120,5 @@ int main(void)
 		cmocka_unit_test(a_file_that_others_can_read_is_refused),
 	};
 
-	log_set_level(LOG_ERR_);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The file of CHAP secrets:
+ * The file of CHAP secrets, the same for a server and its initiators:
  *
  *	# who may log in; repeats
  *	initiator USER SECRET
  *	# how the target proves itself to the initiator; at most once
  *	target USER SECRET
  *
- * It must be a plain file of root's or ours that nobody else can read. Main thread.
+ * It must be a plain file of root's or ours that nobody else can read. No allocation, any
+ * thread.
  */
-#ifndef MEMSERVER_ISCSI_CHAP_H
-#define MEMSERVER_ISCSI_CHAP_H
+#ifndef LIB_CHAP_H
+#define LIB_CHAP_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -34,8 +35,11 @@ struct chap {
 int chap_parse(const char *text, size_t len, struct chap *ret, unsigned int *ret_line,
 	       const char **ret_why);
 
-/* Reads and checks; errors are logged, never with a secret. */
-int chap_load(const char *path, struct chap *ret);
+/*
+ * Reads and checks. -errno, and `err` says what is wrong, never with a secret:
+ * "FILE:LINE: why".
+ */
+int chap_load(const char *path, struct chap *ret, char *err, size_t len);
 
 /* Wipes it. */
 void chap_wipe(struct chap *c);

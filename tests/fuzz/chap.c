@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "memserver/iscsi/chap.h"
+#include "lib/chap.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* A file of secrets in, accounts out. */
-#include "memserver/iscsi/chap.h"
+#include "lib/chap.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "lib/cleanup.h"
-#include "lib/log.h"
 
 #define FILE_ROOM 16384
 
@@ -131,36 +131,36 @@ static const char *exposure(const struct stat *st)
 	return NULL;
 }
 
-int chap_load(const char *path, struct chap *ret)
+int chap_load(const char *path, struct chap *ret, char *err, size_t len)
 {
 	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	char text[FILE_ROOM];
 	const char *why = NULL;
-	unsigned int line;
+	unsigned int line = 0;
+	char text[FILE_ROOM];
 	struct stat st;
 	ssize_t n;
 	int r;
 
 	if (fd < 0 || fstat(fd, &st) < 0) {
 		r = -errno;
-		log_err("--iscsi-auth %s: %s", path, strerror(-r));
+		snprintf(err, len, "%.200s: %s", path, strerror(-r));
 		return r;
 	}
 	why = exposure(&st);
 	if (why) {
-		log_err("--iscsi-auth %s: %s", path, why);
+		snprintf(err, len, "%.200s: %s", path, why);
 		return -EPERM;
 	}
 	n = read(fd, text, sizeof(text));
 	if (n < 0 || n == sizeof(text)) {
 		r = n < 0 ? -errno : -EFBIG;
-		log_err("--iscsi-auth %s: %s", path, strerror(-r));
+		snprintf(err, len, "%.200s: %s", path, strerror(-r));
 		return r;
 	}
 	r = chap_parse(text, (size_t)n, ret, &line, &why);
 	explicit_bzero(text, sizeof(text));
 	if (r < 0) {
-		log_err("--iscsi-auth %s:%u: %s", path, line, why);
+		snprintf(err, len, "%.200s:%u: %s", path, line, why);
 		chap_wipe(ret);
 	}
 	return r;
