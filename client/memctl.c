@@ -11,7 +11,7 @@
 #include "lib/ctl_client.h"
 
 /* Options a verb takes beside -s and --json. */
-enum { TAKES_QUOTA = 1, TAKES_FORCE = 2 };
+enum { TAKES_QUOTA = 1, TAKES_FORCE = 2, TAKES_LIMITS = 4 };
 
 static const struct verb {
 	const char *name;
@@ -25,6 +25,9 @@ static const struct verb {
 	  "make an export" },
 	{ "resize", memctl_create, 2, 2, TAKES_QUOTA, "resize NAME SIZE [--quota SIZE]",
 	  "change its size; smaller only while not in use" },
+	{ "limit", memctl_limit, 0, 1, TAKES_LIMITS,
+	  "limit NAME|--clients [--bandwidth SIZE] [--iops N]",
+	  "what its clients, or each client, may do a second" },
 	{ "drop", memctl_drop, 1, 1, TAKES_FORCE, "drop NAME [--force]",
 	  "remove an export and its bytes; in use only by force" },
 	{ "stat", memctl_stat, 0, 1, 0, "stat [NAME]",
@@ -69,6 +72,9 @@ static int parse(int argc, char **argv, struct memctl *m)
 		{ "socket", required_argument, NULL, 's' },
 		{ "json", no_argument, NULL, 'j' },
 		{ "quota", required_argument, NULL, 'q' },
+		{ "bandwidth", required_argument, NULL, 'b' },
+		{ "iops", required_argument, NULL, 'i' },
+		{ "clients", no_argument, NULL, 'c' },
 		{ "force", no_argument, NULL, 'f' },
 		{ "help", no_argument, NULL, 'h' },
 		{ "version", no_argument, NULL, 'V' },
@@ -87,6 +93,15 @@ static int parse(int argc, char **argv, struct memctl *m)
 			break;
 		case 'q':
 			m->quota = optarg;
+			break;
+		case 'b':
+			m->bandwidth = optarg;
+			break;
+		case 'i':
+			m->iops = optarg;
+			break;
+		case 'c':
+			m->clients = true;
 			break;
 		case 'f':
 			m->force = true;
@@ -113,6 +128,9 @@ static int run(const struct verb *v, struct memctl *m)
 				    v->usage);
 	if (m->quota && !(v->takes & TAKES_QUOTA))
 		return memctl_usage(m, "it takes no --quota; usage: memctl %s",
+				    v->usage);
+	if ((m->bandwidth || m->iops || m->clients) && !(v->takes & TAKES_LIMITS))
+		return memctl_usage(m, "it takes no limits; usage: memctl %s",
 				    v->usage);
 	if (m->force && !(v->takes & TAKES_FORCE))
 		return memctl_usage(m, "it takes no --force; usage: memctl %s",

@@ -42,6 +42,54 @@ int memctl_create(struct memctl *m)
 	return memctl_show_result(m, req, NULL);
 }
 
+/* "none", or a number of which `parse` is the judge. */
+static bool is_none(const char *text)
+{
+	return !strcmp(text, "none");
+}
+
+static int put_limits(struct memctl *m, struct json_object *req)
+{
+	uint64_t bytes = 0;
+	long long ops = 0;
+	char *end = "";
+
+	if (m->bandwidth && !is_none(m->bandwidth) &&
+	    parse_size(m, "--bandwidth", m->bandwidth, &bytes))
+		return MEMCTL_USAGE;
+	errno = 0;
+	if (m->iops && !is_none(m->iops))
+		ops = strtoll(m->iops, &end, 10);
+	if (errno || *end || ops < 0)
+		return memctl_usage(m, "--iops '%s' is neither a number nor none",
+				    m->iops);
+	if (m->bandwidth)
+		json_object_object_add(req, "bandwidth", json_object_new_uint64(bytes));
+	if (m->iops)
+		json_object_object_add(req, "iops", json_object_new_int64(ops));
+	return MEMCTL_DONE;
+}
+
+int memctl_limit(struct memctl *m)
+{
+	struct json_object *req;
+
+	if (m->clients == (m->nr_args == 1) || (!m->bandwidth && !m->iops))
+		return memctl_usage(m,
+				    "say whose limits, NAME or --clients, and which: "
+				    "--bandwidth SIZE, --iops N, or none");
+	req = memctl_request("limit");
+	if (m->clients)
+		json_object_object_add(req, "clients", json_object_new_boolean(true));
+	else
+		put_text(req, "name", m->args[0]);
+	if (put_limits(m, req)) {
+		json_object_put(req);
+		return MEMCTL_USAGE;
+	}
+	return memctl_show_result(m, req, NULL);
+}
+
 int memctl_drop(struct memctl *m)
 {
 	struct json_object *req = memctl_request("drop");

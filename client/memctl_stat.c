@@ -28,6 +28,20 @@ static void print_doors(struct json_object *doors)
 	}
 }
 
+/* Nothing where there are none. */
+static void print_limits(struct json_object *o, const char *what)
+{
+	char a[SIZE_FORMAT_MAX];
+
+	if (!member(o, "bandwidth") && !member(o, "iops"))
+		return;
+	printf("%s%s/s, ", what, bytes(o, "bandwidth", a));
+	if (member(o, "iops"))
+		printf("%llu requests/s\n", (unsigned long long)number(o, "iops"));
+	else
+		puts("any number of requests");
+}
+
 static void print_server(struct json_object *stat)
 {
 	struct json_object *pool = member(stat, "pool");
@@ -43,6 +57,7 @@ static void print_server(struct json_object *stat)
 	       bytes(pool, "used", a), bytes(pool, "limit", b),
 	       bytes(pool, "reserve", c), truth(pool, "noswap") ? ", noswap" : "",
 	       truth(pool, "short") ? ", HOST SHORT OF MEMORY: no new pages" : "");
+	print_limits(member(stat, "client_limits"), "each client may take ");
 	print_doors(member(stat, "doors"));
 	if (number(stat, "log_lines_dropped"))
 		printf("%llu log lines dropped\n",
@@ -120,10 +135,17 @@ static void print_one(struct json_object *stat)
 {
 	struct json_object *o = element(member(stat, "exports"), 0);
 	char a[SIZE_FORMAT_MAX], b[SIZE_FORMAT_MAX], c[SIZE_FORMAT_MAX];
+	char waited[MEMCTL_FORMAT_MAX];
 
 	printf("export %s: size %s, quota %s, stored %s, %llu users\n", text(o, "name"),
 	       bytes(o, "size", a), bytes(o, "quota", b), bytes(o, "resident", c),
 	       (unsigned long long)number(o, "users"));
+	print_limits(o, "limits: ");
+	if (number(o, "pauses"))
+		printf("connections waited %llu times for a limit, %s together\n",
+		       (unsigned long long)number(o, "pauses"),
+		       memctl_format_ns(number(o, "paused_ns"), waited,
+					sizeof(waited)));
 	printf("UUID %s, generation %s, NSID %llu\n"
 	       "%llu errors, %llu writes refused for lack of space\n\n",
 	       text(o, "uuid"), text(o, "generation"),

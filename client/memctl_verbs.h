@@ -17,7 +17,8 @@ struct memctl {
 	const char *socket; /* path, borrowed */
 	bool json;          /* print results as JSON */
 	bool force;
-	const char *quota; /* borrowed, NULL: not given */
+	bool clients;
+	const char *quota, *bandwidth, *iops; /* borrowed, NULL: not given */
 	const char *verb;
 	int nr_args;
 	char **args;               /* after the verb; as many as the verb allows */
@@ -33,6 +34,7 @@ int memctl_show(struct memctl *m);
 int memctl_version(struct memctl *m);
 
 int memctl_create(struct memctl *m); /* resize too */
+int memctl_limit(struct memctl *m);
 int memctl_drop(struct memctl *m);
 int memctl_kick(struct memctl *m);
 int memctl_reload(struct memctl *m);

@@ -36,6 +36,8 @@ struct server_cfg {
 	size_t nr_doors;
 	struct acl *acl;
 
+	struct caps_cfg client_caps; /* what each client may do */
+
 	char *iscsi_auth; /* path of the CHAP secrets; NULL: none asked for */
 	char *nvme_auth;  /* path of the file of NVMe hosts; NULL: none asked for */
 	struct nvme_auth_prefs nvme_auth_prefs;

@@ -120,25 +120,66 @@ static void show_bool(const struct config_key *key, bool yes, config_show_fn fn,
 
 /* ---- exports ---- */
 
-/* The part of an export's value after its size: ",quota=SIZE". */
-static int parse_quota(const char *text, struct export_cfg *e, const char **ret_why)
+/* A number that may be 0, for none. */
+static int parse_count(const char *text, uint64_t *ret, const char **ret_why)
 {
-	int r;
+	unsigned int n;
+	int r = parse_number(text, 999999999, &n, ret_why);
 
-	if (!*text)
-		return 0;
-	if (strncmp(text, ",quota=", 7))
-		return refuse(ret_why, "after the size only quota=SIZE may follow");
-	r = parse_size(text + 7, &e->quota_bytes, ret_why);
-	if (r < 0)
-		return r;
-	if (!e->quota_bytes || e->quota_bytes > e->size_bytes)
-		return refuse(ret_why,
-			      "the quota must be above 0 and at most the size");
-	return 0;
+	if (r == 0)
+		*ret = n;
+	return r;
 }
 
-/* "[NAME=]SIZE[,quota=SIZE]"; `name` has room for the longest. */
+static int check_caps(const struct caps_cfg *caps, const char **ret_why)
+{
+	return caps_check(caps) < 0
+		       ? refuse(ret_why, "a limit is 1M or more bytes, or 10 or more "
+					 "operations, a second; 0 is none")
+		       : 0;
+}
+
+/* One "key=value" of what may follow an export's size. */
+static int parse_option(const char *text, struct export_cfg *e, const char **ret_why)
+{
+	if (!strncmp(text, "quota=", 6)) {
+		int r = parse_size(text + 6, &e->quota_bytes, ret_why);
+
+		if (r < 0)
+			return r;
+		if (!e->quota_bytes || e->quota_bytes > e->size_bytes)
+			return refuse(ret_why, "the quota must be above 0 and at most "
+					       "the size");
+		return 0;
+	}
+	if (!strncmp(text, "bandwidth=", 10))
+		return parse_size(text + 10, &e->caps.bytes_per_s, ret_why);
+	if (!strncmp(text, "iops=", 5))
+		return parse_count(text + 5, &e->caps.ops_per_s, ret_why);
+	return refuse(ret_why, "after the size only quota=SIZE, bandwidth=SIZE and "
+			       "iops=N may follow");
+}
+
+/* The part of an export's value after its size: ",quota=SIZE,iops=N". */
+static int parse_options(const char *text, struct export_cfg *e, const char **ret_why)
+{
+	char one[64];
+	int r;
+
+	while (*text) {
+		size_t len = strcspn(++text, ",");
+
+		snprintf(one, sizeof(one), "%.*s", (int)len, text);
+		r = len < sizeof(one) ? parse_option(one, e, ret_why)
+				      : refuse(ret_why, "not a size");
+		if (r < 0)
+			return r;
+		text += len;
+	}
+	return check_caps(&e->caps, ret_why);
+}
+
+/* "[NAME=]SIZE[,KEY=VALUE]..."; `name` has room for the longest. */
 static int parse_export(const char *text, char *name, struct export_cfg *e,
 			const char **ret_why)
 {
@@ -170,7 +211,7 @@ static int parse_export(const char *text, char *name, struct export_cfg *e,
 		return r;
 	if (!e->size_bytes || e->size_bytes % EXPORT_BLOCK)
 		return refuse(ret_why, "the size must be a multiple of 4096");
-	return parse_quota(text + head, e, ret_why);
+	return parse_options(text + head, e, ret_why);
 }
 
 static int set_export(struct server_cfg *cfg, const char *value, const char **ret_why)
@@ -205,19 +246,27 @@ static void reset_export(struct server_cfg *cfg)
 	cfg->nr_exports = 0;
 }
 
+static size_t show_option(char *buf, size_t room, const char *key, uint64_t value)
+{
+	return value ? (size_t)snprintf(buf, room, ",%s=%llu", key,
+					(unsigned long long)value)
+		     : 0;
+}
+
 static void show_export(const struct config_key *key, const struct server_cfg *cfg,
 			config_show_fn fn, void *arg)
 {
-	char text[EXPORT_NAME_MAX + 64];
+	char text[EXPORT_NAME_MAX + 160];
 
 	for (size_t i = 0; i < cfg->nr_exports; i++) {
 		const struct export_cfg *e = &cfg->exports[i];
-		int n = snprintf(text, sizeof(text), "%s=%llu", e->name,
-				 (unsigned long long)e->size_bytes);
+		size_t n = (size_t)snprintf(text, sizeof(text), "%s=%llu", e->name,
+					    (unsigned long long)e->size_bytes);
 
-		if (e->quota_bytes)
-			snprintf(text + n, sizeof(text) - (size_t)n, ",quota=%llu",
-				 (unsigned long long)e->quota_bytes);
+		n += show_option(text + n, sizeof(text) - n, "quota", e->quota_bytes);
+		n += show_option(text + n, sizeof(text) - n, "bandwidth",
+				 e->caps.bytes_per_s);
+		show_option(text + n, sizeof(text) - n, "iops", e->caps.ops_per_s);
 		fn(key->name, text, arg);
 	}
 }
@@ -504,6 +553,37 @@ static void show_open(const struct config_key *key, const struct server_cfg *cfg
 	show_bool(key, acl_is_open(cfg->acl), fn, arg);
 }
 
+/* ---- limits ---- */
+
+static int set_client_bandwidth(struct server_cfg *cfg, const char *value,
+				const char **ret_why)
+{
+	int r = parse_size(value, &cfg->client_caps.bytes_per_s, ret_why);
+
+	return r < 0 ? r : check_caps(&cfg->client_caps, ret_why);
+}
+
+static void show_client_bandwidth(const struct config_key *key,
+				  const struct server_cfg *cfg, config_show_fn fn,
+				  void *arg)
+{
+	show_size(key, cfg->client_caps.bytes_per_s, fn, arg);
+}
+
+static int set_client_iops(struct server_cfg *cfg, const char *value,
+			   const char **ret_why)
+{
+	int r = parse_count(value, &cfg->client_caps.ops_per_s, ret_why);
+
+	return r < 0 ? r : check_caps(&cfg->client_caps, ret_why);
+}
+
+static void show_client_iops(const struct config_key *key, const struct server_cfg *cfg,
+			     config_show_fn fn, void *arg)
+{
+	show_number(key, (unsigned int)cfg->client_caps.ops_per_s, fn, arg);
+}
+
 /* ---- pool and host ---- */
 
 static int set_pool(struct server_cfg *cfg, const char *value, const char **ret_why)
@@ -662,8 +742,8 @@ static void show_log_level(const struct config_key *key, const struct server_cfg
 
 /* clang-format off */
 const struct config_key config_keys[] = {
-	{ "export", 0, CONFIG_VALUE, "[NAME=]SIZE[,quota=SIZE], as 4G or swap0=4G,quota=1G",
-	  "lend SIZE under NAME (default); repeats",
+	{ "export", 0, CONFIG_VALUE, "[NAME=]SIZE[,quota=SIZE][,bandwidth=SIZE][,iops=N]",
+	  "lend SIZE, as 4G, under NAME (default); repeats",
 	  set_export, reset_export, show_export },
 	{ "nvme", 0, CONFIG_VALUE, "ADDR:PORT or off",
 	  "NVMe/TCP door (127.0.0.1:4420); repeats",
@@ -699,6 +779,12 @@ const struct config_key config_keys[] = {
 	{ "open", 0, CONFIG_BOOL, "yes or no",
 	  "anybody who reaches a door may connect",
 	  set_open, NULL, show_open },
+	{ "client-bandwidth", 0, CONFIG_VALUE, "SIZE a second, as 100M; 0 for none",
+	  "what one client may read and write, all its connections together",
+	  set_client_bandwidth, NULL, show_client_bandwidth },
+	{ "client-iops", 0, CONFIG_VALUE, "N a second; 0 for none",
+	  "how many requests one client may make",
+	  set_client_iops, NULL, show_client_iops },
 	{ "control", 0, CONFIG_VALUE, "PATH",
 	  "socket for memctl (/run/memserver/control)",
 	  set_control, NULL, show_control },

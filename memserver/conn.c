@@ -49,9 +49,15 @@ int conn_new(struct engine *g, const struct front *front, int fd, const char *pe
 	c = calloc(1, sizeof(*c) + front->state_size);
 	if (!c)
 		return -ENOMEM;
+	c->who = clients_get(g->clients, peer);
+	if (!c->who) {
+		free(c);
+		return -ENOMEM;
+	}
 	c->stash = mmap(NULL, RX_BUFFER, PROT_READ | PROT_WRITE,
 			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (c->stash == MAP_FAILED) {
+		clients_put(g->clients, c->who);
 		free(c);
 		return -ENOMEM;
 	}
@@ -65,6 +71,7 @@ int conn_new(struct engine *g, const struct front *front, int fd, const char *pe
 	list_init(&c->link);
 	list_init(&c->reg);
 	list_init(&c->busy);
+	list_init(&c->paused);
 	snprintf(c->peer, sizeof(c->peer), "%s", peer);
 	*ret = c;
 	return 0;
@@ -109,6 +116,7 @@ bool conn_reap(struct conn *c)
 				(size_t)(NR_HOT - 1 - i) * sizeof(w->hot[0]));
 			w->hot[NR_HOT - 1] = NULL;
 		}
+	conn_unpause(c);
 	conns_del(c->engine->conns, c);
 	return_answers(c);
 	c->front->close(c);
@@ -117,6 +125,7 @@ bool conn_reap(struct conn *c)
 	atomic_fetch_sub(&w->nr_conns, 1);
 	close(c->fd); /* leaves the epoll with its last descriptor */
 	munmap(c->stash, RX_BUFFER);
+	clients_put(c->engine->clients, c->who);
 	free(c);
 	return true;
 }
@@ -156,10 +165,9 @@ static void stash(struct conn *c, const uint8_t *data, size_t len)
 /* No slot left: sending what is queued usually frees some. */
 static bool can_take(struct conn *c)
 {
-	if (c->front->ready(c))
-		return true;
-	conn_output(c);
-	return c->phase == CONN_OPEN && c->front->ready(c);
+	if (!c->front->ready(c))
+		conn_output(c);
+	return c->phase == CONN_OPEN && c->front->ready(c) && !conn_is_held(c);
 }
 
 /* Lets the front end take messages until there are none, or it is not ready. */
@@ -271,11 +279,11 @@ static void linger(struct conn *c)
 }
 
 /* Answers go out, which may free what input was waiting for, which may answer. */
-static void settle(struct conn *c)
+void conn_settle(struct conn *c)
 {
 	conn_output(c);
 	while (c->phase == CONN_OPEN && c->blocked && !c->want_out &&
-	       c->front->ready(c)) {
+	       c->front->ready(c) && !conn_is_held(c)) {
 		take(c, c->stash, c->stash_len);
 		conn_output(c);
 	}
@@ -283,8 +291,10 @@ static void settle(struct conn *c)
 		linger(c);
 	if (c->phase == CONN_LINGER && c->eof)
 		conn_abort(c);
-	if (c->phase != CONN_OPEN)
+	if (c->phase != CONN_OPEN) {
 		c->blocked = false;
+		conn_unpause(c);
+	}
 	conn_rearm(c);
 }
 
@@ -301,14 +311,14 @@ bool conn_input(struct conn *c)
 	else
 		some = read_messages(c);
 	if (some || c->eof)
-		settle(c);
+		conn_settle(c);
 	return some;
 }
 
 void conn_event(struct conn *c, uint32_t events)
 {
 	if (events & EPOLLOUT)
-		settle(c);
+		conn_settle(c);
 	if (c->phase == CONN_DEAD)
 		return;
 	if (events & EPOLLIN)
@@ -328,7 +338,7 @@ void conn_work(struct conn *c)
 	list_del(&c->busy);
 	if (c->phase <= CONN_DRAIN) /* begun before the peer's end: it is finished */
 		obey(c, c->front->work(c));
-	settle(c);
+	conn_settle(c);
 }
 
 void conn_start(struct conn *c)
@@ -341,7 +351,7 @@ void conn_start(struct conn *c)
 		return;
 	}
 	obey(c, c->front->open(c));
-	settle(c);
+	conn_settle(c);
 }
 
 void conn_tick(struct conn *c)
@@ -358,7 +368,7 @@ void conn_tick(struct conn *c)
 	atomic_store(&c->poke, false);
 	if (c->phase == CONN_OPEN && c->front->tick) {
 		obey(c, c->front->tick(c, now));
-		settle(c);
+		conn_settle(c);
 	}
 }
 

@@ -62,6 +62,19 @@ void conn_send(struct conn *c, struct conn_tx *tx);
  */
 void conn_sink(struct conn *c, void *dst, size_t len);
 
+/*
+ * From here on the limits of its export and its client are for this connection (it is
+ * bound): not for what must not wait, as NVMe's admin queue.
+ */
+void conn_limit(struct conn *c);
+
+/*
+ * An I/O request that moves `bytes` has been taken: it counts against the limits of the
+ * export and of the client. Who is over its limit is not read from for a while. Only after
+ * conn_limit.
+ */
+void conn_charge(struct conn *c, uint64_t bytes);
+
 /* front->work is called once, soon, after others have been served. */
 void conn_work_later(struct conn *c);
 

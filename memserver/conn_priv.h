@@ -11,6 +11,7 @@
 #include <sys/uio.h>
 
 #include "lib/list.h"
+#include "memserver/clients.h"
 #include "memserver/conn.h"
 #include "memserver/conns.h"
 #include "memserver/front.h"
@@ -32,11 +33,13 @@ struct worker {
 	_Atomic bool stop, poked;
 	_Atomic unsigned int nr_conns;
 	uint64_t now, next_tick; /* ns */
+	uint64_t next_resume;    /* when to look at `paused`; UINT64_MAX: never */
 
 	pthread_mutex_t inbox_lock;
-	struct list inbox; /* accepted, not yet ours; under inbox_lock */
-	struct list conns; /* ours */
-	struct list busy;  /* connections with work to go on with */
+	struct list inbox;  /* accepted, not yet ours; under inbox_lock */
+	struct list conns;  /* ours */
+	struct list busy;   /* connections with work to go on with */
+	struct list paused; /* connections over a limit, longest first */
 	/* The sockets worth polling, most recent first; NULL at the end. */
 	struct conn *hot[NR_HOT];
 
@@ -53,13 +56,17 @@ enum conn_phase {
 };
 
 struct conn {
-	struct list link; /* in worker->conns or the inbox */
-	struct list busy; /* in worker->busy, or alone */
-	struct list reg;  /* in the register, under its lock */
+	struct list link;              /* in worker->conns or the inbox */
+	struct list busy;              /* in worker->busy, or alone */
+	struct list reg;               /* in the register, under its lock */
+	struct list paused;            /* in worker->paused, or alone */
+	uint64_t paused_ns, resume_ns; /* since when, and until when at least */
 	struct engine *engine;
 	struct worker *worker;
 	const struct front *front;
 	struct log_limit *limit; /* borrowed: the door's */
+	struct client *who;      /* counted */
+	bool limited;            /* conn_limit */
 	uint64_t id, since_ns;
 	int fd;
 	enum conn_phase phase;
@@ -114,6 +121,18 @@ void conn_tick(struct conn *c);
 
 /* On the worker: one slice of what front->work has to do. */
 void conn_work(struct conn *c);
+
+/* conn_caps.c, on the worker: must it wait for a limit? Then it is on worker->paused. */
+bool conn_is_held(struct conn *c);
+
+/* conn_caps.c, on the worker: it has waited, or is ending. */
+void conn_unpause(struct conn *c);
+
+/* conn_caps.c, on the worker: lets those go on whose time has come. */
+void conn_resume_due(struct worker *w);
+
+/* On the worker: answers go out, which may free what input was waiting for. */
+void conn_settle(struct conn *c);
 
 /* On the worker: frees it if it is dead. True if it was. */
 bool conn_reap(struct conn *c);

@@ -37,6 +37,20 @@ static int get_size(struct ctl_call *call, const char *key, bool needed, uint64_
 	return ctl_fail(call, EINVAL, "it needs a %s, as 4294967296 or 4G", key);
 }
 
+/* "bandwidth" and "iops": what is not named stays. */
+static int get_caps(struct ctl_call *call, struct caps_cfg *caps)
+{
+	int r = get_size(call, "bandwidth", false, &caps->bytes_per_s);
+
+	if (r == 0 && ctl_arg_u64(call->req, "iops", &caps->ops_per_s) == -EINVAL)
+		r = ctl_fail(call, EINVAL, "iops must be a number");
+	if (r == 0 && caps_check(caps) < 0)
+		r = ctl_fail(call, EINVAL,
+			     "a limit is 1M or more bytes, or 10 or more operations, a "
+			     "second; 0 is none");
+	return r;
+}
+
 /* What front ends tell their clients of: namespaces came, went or changed. */
 static void exports_changed(struct server *s)
 {
@@ -73,6 +87,8 @@ static int do_create(struct ctl_call *call, void *arg)
 		r = get_size(call, "size", true, &cfg.size_bytes);
 	if (!r)
 		r = get_size(call, "quota", false, &cfg.quota_bytes);
+	if (!r)
+		r = get_caps(call, &cfg.caps);
 	if (r < 0)
 		return r;
 	if (cfg.quota_bytes > cfg.size_bytes)
@@ -129,6 +145,81 @@ static int do_resize(struct ctl_call *call, void *arg)
 		 size_format(size, text, sizeof(text)), call->peer->text);
 	exports_changed(s);
 	return 0;
+}
+
+static void tell_limits(const char *what, const struct caps_cfg *caps, const char *who)
+{
+	char text[SIZE_FORMAT_MAX];
+
+	log_note("%s: limits set by %s: %s/s, %llu requests/s (0: none)", what, who,
+		 size_format(caps->bytes_per_s, text, sizeof(text)),
+		 (unsigned long long)caps->ops_per_s);
+}
+
+/* Those that wait look again. */
+static void limits_changed(struct server *s)
+{
+	conns_poke(s->conns);
+	iscsi_sync(s->iscsi);
+}
+
+static int limit_clients(struct ctl_call *call, struct server *s)
+{
+	struct caps_cfg caps = clients_limits(s->clients);
+	int r = get_caps(call, &caps);
+
+	if (r < 0)
+		return r;
+	if (s->iscsi && (caps.bytes_per_s || caps.ops_per_s))
+		return ctl_fail(call, EOPNOTSUPP,
+				"iSCSI is on, and tgtd knows no limits: an initiator "
+				"would have none; limit exports, or serve without "
+				"--iscsi");
+	clients_limit(s->clients, &caps);
+	s->cfg.client_caps = caps;
+	tell_limits("clients", &caps, call->peer->text);
+	limits_changed(s);
+	return 0;
+}
+
+static int limit_export(struct ctl_call *call, struct server *s, struct export *e)
+{
+	struct caps_cfg caps = caps_get(export_caps(e));
+	int r = get_caps(call, &caps);
+
+	if (r == 0 && (caps.bytes_per_s || caps.ops_per_s))
+		r = leave_iscsi(call, s, e, false);
+	if (r < 0)
+		return r;
+	r = exports_limit(s->exports, export_name(e), &caps);
+	if (r < 0)
+		return ctl_fail(call, -r, "%s: %s", export_name(e), strerror(-r));
+	tell_limits(export_name(e), &caps, call->peer->text);
+	limits_changed(s);
+	return 0;
+}
+
+static int do_limit(struct ctl_call *call, void *arg)
+{
+	struct server *s = arg;
+	bool clients = false;
+	struct export *e;
+	const char *name;
+	int r;
+
+	if (ctl_arg_bool(call->req, "clients", &clients) == -EINVAL)
+		return ctl_fail(call, EINVAL, "clients is true or false");
+	if (clients)
+		return limit_clients(call, s);
+	r = need_name(call, &name);
+	if (r < 0)
+		return r;
+	e = exports_find(s->exports, name, strlen(name));
+	if (!e)
+		return ctl_fail(call, ENOENT, "no export '%.80s'", name);
+	r = limit_export(call, s, e);
+	export_put(e);
+	return r;
 }
 
 static int do_drop(struct ctl_call *call, void *arg)
@@ -301,6 +392,8 @@ static const struct ctl_handler table[] = {
 	{ "list", ctl_list, "the exports" },
 	{ "create", do_create, "name, size, [quota]: makes an export" },
 	{ "resize", do_resize, "name, size, [quota]: shrinks only when not in use" },
+	{ "limit", do_limit,
+	  "name or clients, [bandwidth], [iops]: a second; 0 is none" },
 	{ "drop", do_drop, "name, [force]: removes an export and its bytes" },
 	{ "stat", ctl_stat,
 	  "[name]: counters, latencies, memory; a name adds clients" },

@@ -38,6 +38,12 @@ static void put_limit(struct json_object *o, const char *key, uint64_t n)
 			       n == UINT64_MAX ? NULL : json_object_new_uint64(n));
 }
 
+static void put_caps(struct json_object *o, struct caps_cfg caps)
+{
+	put_limit(o, "bandwidth", caps.bytes_per_s ? caps.bytes_per_s : UINT64_MAX);
+	put_limit(o, "iops", caps.ops_per_s ? caps.ops_per_s : UINT64_MAX);
+}
+
 static void put_text(struct json_object *o, const char *key, const char *text)
 {
 	json_object_object_add(o, key, json_object_new_string(text));
@@ -64,6 +70,7 @@ static struct json_object *describe_export(struct server *s, struct export *e)
 	put_text(o, "name", export_name(e));
 	put_u64(o, "size", export_size(e));
 	put_limit(o, "quota", export_quota(e));
+	put_caps(o, caps_get(export_caps(e)));
 	export_settle(e);
 	put_u64(o, "resident", export_resident(e));
 	put_u64(o, "users", export_users(e) + iscsi_sessions(s->iscsi, e));
@@ -129,18 +136,20 @@ static void put_stats(struct json_object *o, const struct io_stats *st, bool lat
 	json_object_object_add(o, "io", io);
 	put_u64(o, "errors", st->errors);
 	put_u64(o, "no_space", st->no_space);
+	put_u64(o, "pauses", st->pauses);
+	put_u64(o, "paused_ns", st->paused_ns);
 }
 
 /* One host that uses an export, over however many connections. */
-struct client {
+struct client_sum {
 	char name[224];
 	unsigned int nr_conns;
 	struct io_stats stats;
 };
 
-struct clients {
+struct client_sums {
 	const char *export; /* whose */
-	struct client *list;
+	struct client_sum *list;
 	size_t nr;
 };
 
@@ -160,7 +169,7 @@ static void client_name(const struct conn_info *info, char *buf, size_t len)
 
 static int gather_client(const struct conn_info *info, void *arg)
 {
-	struct clients *cs = arg;
+	struct client_sums *cs = arg;
 	char name[sizeof(cs->list->name)];
 	size_t i;
 
@@ -213,8 +222,8 @@ static int describe_initiator(const struct iscsi_session_info *info, void *arg)
 
 static struct json_object *describe_clients(struct server *s, const char *name)
 {
-	struct clients cs = { .export = name,
-			      .list = calloc(CLIENTS_MAX, sizeof(*cs.list)) };
+	struct client_sums cs = { .export = name,
+				  .list = calloc(CLIENTS_MAX, sizeof(*cs.list)) };
 	struct json_object *array = json_object_new_array();
 
 	if (cs.list)
@@ -312,10 +321,12 @@ int ctl_stat(struct ctl_call *call, void *arg)
 {
 	struct server *s = arg;
 	struct stat_arg a = { .s = s, .array = json_object_new_array() };
-	struct json_object *o = json_object_new_object();
+	struct json_object *o = json_object_new_object(),
+			   *limits = json_object_new_object();
 	const char *name;
 	int r = ctl_arg_string(call->req, "name", &name);
 
+	put_caps(limits, clients_limits(s->clients));
 	iscsi_look(s->iscsi);
 	put_u64(o, "uptime_s", (now_ns() - s->started_ns) / 1000000000);
 	json_object_object_add(o, "pool", describe_pool(s->pool));
@@ -323,6 +334,7 @@ int ctl_stat(struct ctl_call *call, void *arg)
 	json_object_object_add(o, "iscsi", describe_iscsi(s));
 	put_u64(o, "connections", conns_count(s->conns));
 	put_u64(o, "max_connections", s->engine.max_conns);
+	json_object_object_add(o, "client_limits", limits);
 	put_bool(o, "memory_locked", s->locked);
 	put_u64(o, "log_lines_dropped", log_dropped());
 	json_object_object_add(o, "exports", a.array);

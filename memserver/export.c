@@ -370,6 +370,11 @@ uint64_t export_size(const struct export *e)
 	return atomic_load_explicit(&e->size, memory_order_relaxed);
 }
 
+struct caps *export_caps(struct export *e)
+{
+	return &e->caps;
+}
+
 uint64_t export_quota(const struct export *e)
 {
 	return atomic_load(&e->quota);

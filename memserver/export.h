@@ -26,6 +26,7 @@
 
 #include "lib/hist.h"
 #include "lib/list.h"
+#include "memserver/caps.h"
 
 #define EXPORT_NAME_MAX   64 /* without the NUL; letters, digits, . _ - */
 #define EXPORT_BLOCK      4096u
@@ -43,6 +44,7 @@ struct io_stats {
 	uint64_t bytes[IO_OP_NR];
 	uint64_t errors;
 	uint64_t no_space;
+	uint64_t pauses, paused_ns;       /* connections made to wait for a limit */
 	struct hist latency[IO_ZERO + 1]; /* ns, arrival to last byte handed to TCP */
 };
 
@@ -50,6 +52,7 @@ struct export_cfg {
 	const char *name;     /* borrowed during the call */
 	uint64_t size_bytes;  /* multiple of EXPORT_BLOCK */
 	uint64_t quota_bytes; /* memory it may really take; 0: its size */
+	struct caps_cfg caps; /* what all its clients together may do */
 };
 
 struct export; /* reference-counted; freed with its last reference */
@@ -65,6 +68,7 @@ const char *export_name(const struct export *e);
 const struct export_id *export_id(const struct export *e);
 uint64_t export_size(const struct export *e); /* D; changes only by resize */
 uint64_t export_quota(const struct export *e);
+struct caps *export_caps(struct export *e);        /* D */
 uint64_t export_resident(const struct export *e);  /* bytes of memory it takes now */
 unsigned int export_users(const struct export *e); /* export_attach - detach */
 

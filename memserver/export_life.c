@@ -93,6 +93,7 @@ int export_new(struct pool *pool, const struct export_cfg *cfg,
 	e->unit_shift = (unsigned int)__builtin_ctz(pool_granule(pool));
 	atomic_store(&e->size, cfg->size_bytes);
 	atomic_store(&e->quota, cfg->quota_bytes ? cfg->quota_bytes : UINT64_MAX);
+	caps_set(&e->caps, &cfg->caps);
 	e->reserve =
 		cfg->size_bytes > RESERVE_MIN / 4 ? cfg->size_bytes * 4 : RESERVE_MIN;
 	e->reserve = (e->reserve + roundup) & ~roundup;

@@ -28,6 +28,7 @@ struct export
 	_Atomic int refs;
 	_Atomic uint32_t users; /* and EXPORT_SHUT: none may come */
 	_Atomic uint64_t size, quota, resident;
+	struct caps caps;
 	struct pool *pool; /* borrowed: outlives every export */
 	int fd;            /* owned */
 	unsigned int unit_shift;

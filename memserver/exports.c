@@ -103,6 +103,7 @@ static int adopt(struct exports *x, const char *name)
 		return r;
 	cfg.size_bytes = id.size_bytes;
 	cfg.quota_bytes = id.quota_bytes;
+	cfg.caps = id.caps;
 	r = export_new(x->pool, &cfg, &id.id, fd, &e);
 	if (r < 0)
 		return r;
@@ -258,7 +259,8 @@ static int check_size(uint64_t size, const char **ret_why)
 static int build(struct exports *x, const struct export_cfg *cfg, struct export **ret)
 {
 	struct identity id = { .size_bytes = cfg->size_bytes,
-			       .quota_bytes = cfg->quota_bytes };
+			       .quota_bytes = cfg->quota_bytes,
+			       .caps = cfg->caps };
 	_cleanup_free_ char *file = NULL;
 	_cleanup_close_ int fd = -1;
 	int r = identity_make(&id.id);
@@ -345,7 +347,8 @@ static int resize_entry(struct exports *x, struct export *e, uint64_t size,
 {
 	struct identity id = { .id = *export_id(e),
 			       .size_bytes = size,
-			       .quota_bytes = quota };
+			       .quota_bytes = quota,
+			       .caps = caps_get(export_caps(e)) };
 	uint64_t old = export_size(e);
 	int r = size > old   ? grow(x, e, &id)
 		: size < old ? shrink(x, e, &id)
@@ -376,6 +379,28 @@ int exports_resize(struct exports *x, const char *name, uint64_t size_bytes,
 	en = find_entry(x, name, strlen(name));
 	r = en ? resize_entry(x, en->export, size_bytes, quota_bytes, ret_why)
 	       : say(ret_why, -ENOENT, "there is no export of that name");
+	pthread_mutex_unlock(&x->lock);
+	return r;
+}
+
+int exports_limit(struct exports *x, const char *name, const struct caps_cfg *caps)
+{
+	struct identity id = { .caps = *caps };
+	struct entry *en;
+	int r = -ENOENT;
+
+	pthread_mutex_lock(&x->lock);
+	en = find_entry(x, name, strlen(name));
+	if (en) {
+		id.id = *export_id(en->export);
+		id.size_bytes = export_size(en->export);
+		id.quota_bytes = export_quota(en->export);
+		if (id.quota_bytes == UINT64_MAX)
+			id.quota_bytes = 0;
+		r = identity_store(x->pool, name, &id);
+	}
+	if (r == 0)
+		caps_set(export_caps(en->export), caps);
 	pthread_mutex_unlock(&x->lock);
 	return r;
 }

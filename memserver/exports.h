@@ -29,6 +29,9 @@ int exports_create(struct exports *x, const struct export_cfg *cfg,
 int exports_resize(struct exports *x, const char *name, uint64_t size_bytes,
 		   uint64_t quota_bytes, const char **ret_why);
 
+/* What its clients may do together from now on (caps_check has been asked). -ENOENT. */
+int exports_limit(struct exports *x, const char *name, const struct caps_cfg *caps);
+
 /* Unlists it and unlinks its files; attached clients must be gone or -EBUSY;
  * `force`: they get errors from now on (attach fails; the caller kicks them). */
 int exports_drop(struct exports *x, const char *name, bool force);

@@ -71,9 +71,13 @@ int identity_store(struct pool *p, const char *name, const struct identity *i)
 
 	for (int k = 0; k < 16; k++)
 		snprintf(uuid + 2 * k, 3, "%02x", i->id.uuid[k]);
-	snprintf(text, sizeof(text), "{\"uuid\":\"%s\",\"size\":%llu,\"quota\":%llu}\n",
+	snprintf(text, sizeof(text),
+		 "{\"uuid\":\"%s\",\"size\":%llu,\"quota\":%llu,"
+		 "\"bandwidth\":%llu,\"iops\":%llu}\n",
 		 uuid, (unsigned long long)i->size_bytes,
-		 (unsigned long long)i->quota_bytes);
+		 (unsigned long long)i->quota_bytes,
+		 (unsigned long long)i->caps.bytes_per_s,
+		 (unsigned long long)i->caps.ops_per_s);
 	file_name(name, ".json", final);
 	file_name(name, ".json.new", temp);
 	fd = openat(pool_dirfd(p), temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC,
@@ -104,6 +108,17 @@ static int parse_uuid(const char *hex, uint8_t uuid[16])
 	return 0;
 }
 
+/* A limit that may be absent: 0. */
+static uint64_t get_limit(struct json_object *o, const char *key)
+{
+	struct json_object *v;
+	int64_t n = 0;
+
+	if (json_object_object_get_ex(o, key, &v))
+		n = json_object_get_int64(v);
+	return n > 0 ? (uint64_t)n : 0;
+}
+
 static int parse(struct json_object *o, struct identity *ret)
 {
 	struct json_object *uuid, *size, *quota;
@@ -123,6 +138,10 @@ static int parse(struct json_object *o, struct identity *ret)
 	derive(&i.id);
 	i.size_bytes = (uint64_t)size_v;
 	i.quota_bytes = (uint64_t)quota_v;
+	i.caps.bytes_per_s = get_limit(o, "bandwidth");
+	i.caps.ops_per_s = get_limit(o, "iops");
+	if (caps_check(&i.caps) < 0)
+		return -EBADMSG;
 	*ret = i;
 	return 0;
 }

@@ -14,6 +14,7 @@ struct pool;
 struct identity {
 	struct export_id id;
 	uint64_t size_bytes, quota_bytes;
+	struct caps_cfg caps; /* absent in files of before 0.2: none */
 };
 
 /* A name that is safe as a file, in an NQN and in an NBD URI. */

@@ -97,6 +97,8 @@ static int grow_export(struct server *s, const struct export_cfg *cfg, uint64_t 
 		size = cfg->size_bytes;
 	if (cfg->quota_bytes)
 		quota = cfg->quota_bytes;
+	if (cfg->caps.bytes_per_s || cfg->caps.ops_per_s)
+		exports_limit(s->exports, cfg->name, &cfg->caps);
 	r = exports_resize(s->exports, cfg->name, size, quota < size ? quota : 0, &why);
 	if (r < 0)
 		log_err("--export %s: growing it: %s", cfg->name, why);
@@ -287,8 +289,12 @@ static int start_engine(struct server *s)
 	struct engine *g = &s->engine;
 	int r = conns_new(&s->conns);
 
+	if (r == 0)
+		r = clients_new(&s->clients);
 	if (r < 0)
 		return r;
+	clients_limit(s->clients, &s->cfg.client_caps);
+	g->clients = s->clients;
 	g->exports = s->exports;
 	g->conns = s->conns;
 	g->acl = s->cfg.acl;
@@ -362,6 +368,7 @@ static void stop(struct server *s)
 	nvme_auth_free(s->nvme_auth);
 	iscsi_stop(s->iscsi);
 	exports_close(s->exports);
+	clients_free(s->clients);
 	conns_free(s->conns);
 	pool_close(s->pool);
 	loop_free(s->loop);

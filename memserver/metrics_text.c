@@ -23,6 +23,7 @@ static const unsigned char bounds[] = { 12, 13, 14, 15, 16, 17, 18, 19,
 struct sample {
 	char name[EXPORT_NAME_MAX + 1];
 	uint64_t size, quota, resident;
+	uint64_t bytes_per_s, ops_per_s; /* UINT64_MAX: no limit */
 	unsigned int users;
 	struct io_stats stats;
 };
@@ -32,6 +33,11 @@ struct samples {
 	size_t nr, room;
 	unsigned int nr_workers;
 };
+
+static uint64_t or_none(uint64_t limit)
+{
+	return limit ? limit : UINT64_MAX;
+}
 
 static int take_sample(struct export *e, void *arg)
 {
@@ -52,6 +58,8 @@ static int take_sample(struct export *e, void *arg)
 	s->size = export_size(e);
 	s->quota = export_quota(e);
 	s->resident = export_resident(e);
+	s->bytes_per_s = or_none(caps_get(export_caps(e)).bytes_per_s);
+	s->ops_per_s = or_none(caps_get(export_caps(e)).ops_per_s);
 	s->users = export_users(e);
 	stats_of_export(e, ss->nr_workers, &s->stats);
 	return 0;
@@ -165,6 +173,10 @@ static void write_memory(FILE *f, const struct samples *ss)
 		  offsetof(struct sample, quota) },
 		{ "export_resident_bytes", "Host memory it takes.",
 		  offsetof(struct sample, resident) },
+		{ "export_limit_bytes_per_second", "What its clients may move.",
+		  offsetof(struct sample, bytes_per_s) },
+		{ "export_limit_requests_per_second", "What its clients may ask.",
+		  offsetof(struct sample, ops_per_s) },
 	};
 
 	for (size_t g = 0; g < sizeof(gauges) / sizeof(gauges[0]); g++) {
@@ -221,6 +233,19 @@ static void write_io(FILE *f, const struct samples *ss)
 			(unsigned long long)ss->list[i].stats.no_space);
 }
 
+static void write_pauses(FILE *f, const struct samples *ss)
+{
+	family(f, "pauses_total", "counter",
+	       "Connections made to wait for a limit of the export or the client.");
+	for (size_t i = 0; i < ss->nr; i++)
+		fprintf(f, "memserver_pauses_total{export=\"%s\"} %llu\n",
+			ss->list[i].name, (unsigned long long)ss->list[i].stats.pauses);
+	family(f, "paused_seconds_total", "counter", "How long they waited, summed.");
+	for (size_t i = 0; i < ss->nr; i++)
+		fprintf(f, "memserver_paused_seconds_total{export=\"%s\"} %.9f\n",
+			ss->list[i].name, (double)ss->list[i].stats.paused_ns / 1e9);
+}
+
 /* Buckets are cumulative, and the last one is the count: taken from the same buckets,
  * because they may be counted in meanwhile. */
 static void write_histogram(FILE *f, const char *labels, const struct hist *h)
@@ -274,6 +299,7 @@ char *metrics_text(struct server *s, size_t *ret_len)
 	write_logins(f, s->nvme_auth);
 	write_memory(f, &ss);
 	write_io(f, &ss);
+	write_pauses(f, &ss);
 	write_latency(f, &ss);
 	free(ss.list);
 	if (fclose(f)) {

@@ -6,6 +6,7 @@
 #define MEMSERVER_SERVER_H
 
 #include "lib/loop.h"
+#include "memserver/clients.h"
 #include "memserver/config.h"
 #include "memserver/conns.h"
 #include "memserver/door.h"
@@ -24,6 +25,7 @@ struct server {
 	struct pool *pool;
 	struct exports *exports;
 	struct conns *conns;
+	struct clients *clients;
 	struct engine engine;
 	struct door *doors; /* nr_doors of them */
 	size_t nr_doors;

@@ -14,6 +14,8 @@ void stats_add(struct io_stats *to, const struct io_stats *from)
 	}
 	to->errors += relaxed(from->errors);
 	to->no_space += relaxed(from->no_space);
+	to->pauses += relaxed(from->pauses);
+	to->paused_ns += relaxed(from->paused_ns);
 	for (int op = 0; op <= IO_ZERO; op++)
 		hist_merge(&to->latency[op], &from->latency[op]);
 }

@@ -182,7 +182,8 @@ static void spin(struct worker *w)
 			until = w->now + g->spin_ns;
 		else if (w->now >= until)
 			break;
-		if (w->now >= w->next_tick || !list_empty(&w->busy))
+		if (w->now >= w->next_tick || w->now >= w->next_resume ||
+		    !list_empty(&w->busy))
 			break;
 	}
 	atomic_fetch_sub(&g->spinners, 1);
@@ -195,7 +196,9 @@ static void *serve(void *arg)
 	w->now = clock_ns();
 	w->next_tick = w->now + TICK_NS;
 	while (!atomic_load(&w->stop)) {
-		int64_t left = (int64_t)(w->next_tick - w->now);
+		uint64_t next =
+			w->next_resume < w->next_tick ? w->next_resume : w->next_tick;
+		int64_t left = (int64_t)(next - w->now);
 		int timeout_ms = left <= 0 ? 0 : (int)(left / 1000000) + 1;
 
 		if (!list_empty(&w->busy)) {
@@ -206,6 +209,7 @@ static void *serve(void *arg)
 		if (poll_events(w, timeout_ms))
 			spin(w);
 		w->now = clock_ns();
+		conn_resume_due(w);
 		if (w->now >= w->next_tick) {
 			tick_all(w, false);
 			w->next_tick = w->now + TICK_NS;
@@ -227,6 +231,8 @@ static int worker_init(struct worker *w, struct engine *g, unsigned int id)
 	list_init(&w->inbox);
 	list_init(&w->conns);
 	list_init(&w->busy);
+	list_init(&w->paused);
+	w->next_resume = UINT64_MAX;
 	pthread_mutex_init(&w->inbox_lock, NULL);
 	/* Touched now, and locked by mlockall: serving never waits for memory. */
 	w->rx = mmap(NULL, buffers, PROT_READ | PROT_WRITE,

@@ -16,6 +16,7 @@
 
 struct acl;
 struct conn;
+struct clients;
 struct conns;
 struct exports;
 struct nvme_auth;
@@ -25,6 +26,7 @@ struct worker;
 struct engine {
 	struct exports *exports;
 	struct conns *conns;
+	struct clients *clients;
 	const struct acl *acl;
 	struct nvme_auth *nvme_auth; /* NULL: NVMe hosts need no secret */
 	unsigned int nr_workers;     /* 1 .. EXPORT_MAX_WORKER */

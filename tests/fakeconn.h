@@ -32,8 +32,8 @@ struct conn {
 	struct exports *exports;
 	struct acl *acl;
 	struct nvme_auth *nvme_auth; /* NULL unless a test sets it */
-	uint64_t now;
-	bool open, busy, kicked, bound, welcome;
+	uint64_t now, charged_ops, charged_bytes;
+	bool open, busy, kicked, bound, limited, welcome;
 	int ended; /* what the front end ended it with, or 0 */
 	uint8_t *sink;
 	size_t sink_len;
@@ -207,6 +207,19 @@ unsigned int conn_worker_id(const struct conn *c)
 void conn_bind(struct conn *c, struct export *e, const char *client)
 {
 	c->bound = c->welcome = true;
+}
+
+void conn_limit(struct conn *c)
+{
+	assert(c->bound);
+	c->limited = true;
+}
+
+void conn_charge(struct conn *c, uint64_t bytes)
+{
+	assert(c->limited);
+	c->charged_ops++;
+	c->charged_bytes += bytes;
 }
 
 void conn_welcome(struct conn *c)

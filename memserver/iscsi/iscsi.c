@@ -136,15 +136,18 @@ static void match_exports(struct iscsi *is)
 	free(g.list);
 }
 
-/* tgtd stores what it is sent: it could not keep a quota below the size. */
+/* tgtd stores what it is sent, as fast as it can: it could keep neither a quota below the
+ * size nor a limit. */
 static bool is_offered(struct target *t)
 {
-	if (export_quota(t->export) >= export_size(t->export))
+	bool quota = export_quota(t->export) < export_size(t->export);
+
+	if (!quota && !caps_any(export_caps(t->export)))
 		return true;
 	if (!t->told)
-		log_note("iscsi: export %s is not offered: it has a quota, which tgtd "
+		log_note("iscsi: export %s is not offered: it has a %s, which tgtd "
 			 "cannot keep",
-			 export_name(t->export));
+			 export_name(t->export), quota ? "quota" : "limit");
 	t->told = true;
 	return false;
 }

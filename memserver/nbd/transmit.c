@@ -71,6 +71,7 @@ void nbd_enter_transmission(struct conn *c, struct export *e)
 		n->free = &n->slots[i];
 	}
 	conn_bind(c, e, NULL);
+	conn_limit(c);
 }
 
 /* ---- answers ---- */
@@ -341,6 +342,14 @@ static const enum io_op op_of[] = {
 	[NBD_CMD_WRITE_ZEROES] = IO_ZERO, [NBD_CMD_BLOCK_STATUS] = IO_OTHER,
 };
 
+/* What goes over the wire for it; a refused one costs no more than being one. */
+static uint64_t bytes_of(const struct request *rq, int r)
+{
+	bool moves = rq->type == NBD_CMD_READ || rq->type == NBD_CMD_WRITE;
+
+	return moves && r == 0 ? rq->len : 0;
+}
+
 static int dispatch(struct conn *c, const struct request *rq)
 {
 	struct nbd_slot *s;
@@ -351,6 +360,7 @@ static int dispatch(struct conn *c, const struct request *rq)
 	s = slot_take(c, rq);
 	s->tx.op = rq->type < NR_COMMANDS ? op_of[rq->type] : IO_OTHER;
 	r = check(conn_state(c), rq);
+	conn_charge(c, bytes_of(rq, r));
 	if (r < 0)
 		conn_warn(
 			c,

@@ -194,7 +194,9 @@ static void welcome(struct nvme_queue *q)
 		conn_bind(q->c, q->export, q->ctrl->hostnqn);
 	else
 		conn_welcome(q->c);
-	if (!q->qid)
+	if (q->qid)
+		conn_limit(q->c);
+	else
 		conn_info(q->c, "host %s uses %s as controller %u", q->ctrl->hostnqn,
 			  q->export ? export_name(q->export) : "discovery",
 			  q->ctrl->cntlid);

@@ -408,11 +408,22 @@ static uint16_t check_command(const struct nvme_queue *q, const struct nvme_cmd 
 	return NVME_SC_SUCCESS;
 }
 
+/* What goes over the wire for it; a refused one costs no more than being one. */
+static uint64_t bytes_of(const struct nvme_cmd *cmd)
+{
+	uint64_t bytes = (uint64_t)((le32toh(cmd->cdw12) & 0xffff) + 1) << BLOCK_SHIFT;
+	bool moves = cmd->opcode == NVME_IO_READ || cmd->opcode == NVME_IO_WRITE ||
+		     cmd->opcode == NVME_IO_COMPARE;
+
+	return moves && bytes <= NVME_MDTS_BYTES ? bytes : 0;
+}
+
 void nvme_io_command(struct nvme_queue *q, struct nvme_req *req,
 		     const struct nvme_cmd *cmd, uint32_t in_capsule)
 {
 	uint16_t status = check_command(q, cmd, in_capsule);
 
+	conn_charge(q->c, status ? 0 : bytes_of(cmd));
 	if (status) {
 		nvme_req_fail(q, req, status);
 		return;

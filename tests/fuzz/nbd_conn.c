@@ -62,6 +62,7 @@ static void make_world(void)
 	must(!exports_open(world.pool, &g->exports), "exports_open");
 	must(!exports_create(g->exports, &cfg, NULL), "exports_create");
 	must(!conns_new(&g->conns), "conns_new");
+	must(!clients_new(&g->clients), "clients_new");
 	must(!acl_new(&world.acl), "acl_new");
 	world.export = exports_find(g->exports, "default", 7);
 	g->acl = world.acl;

@@ -52,15 +52,19 @@ class Reply:
 
 
 class Nbd:
-    """One connection. `where` is a port of 127.0.0.1 or the path of a unix socket."""
+    """One connection. `where` is a port of 127.0.0.1 or the path of a unix socket; `source`
+    the address it comes from."""
 
-    def __init__(self, where, greet=True, flags=FIXED | NO_ZEROES, timeout=60, rcvbuf=None):
+    def __init__(self, where, greet=True, flags=FIXED | NO_ZEROES, timeout=60, rcvbuf=None,
+                 source=None):
         if isinstance(where, int):
             self.s = socket.socket(socket.AF_INET)
             address = ('127.0.0.1', where)
         else:
             self.s = socket.socket(socket.AF_UNIX)
             address = where
+        if source:
+            self.s.bind((source, 0))
         if rcvbuf:
             self.s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, rcvbuf)
         self.s.settimeout(timeout)
