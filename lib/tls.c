@@ -20,6 +20,13 @@
 	"ECDHE+AESGCM:ECDHE+CHACHA20:" \
 	"kECDHEPSK+CHACHA20:kDHEPSK+AESGCM:kDHEPSK+CHACHA20"
 
+/*
+ * Those with SHA-256 first: the hash of a shared key is SHA-256, and next to a certificate
+ * OpenSSL chooses the suite before it looks at keys.
+ */
+#define SUITES_13 \
+	"TLS_AES_128_GCM_SHA256:TLS_CHACHA20_POLY1305_SHA256:TLS_AES_256_GCM_SHA384"
+
 static int fail(char *error, int r, const char *path, const char *why)
 {
 	snprintf(error, TLS_ERROR_MAX, "%.200s: %s", path, why);
@@ -214,10 +221,14 @@ static int common(const SSL_METHOD *method, const struct tls_files *f, struct tl
 					    SSL_OP_CIPHER_SERVER_PREFERENCE);
 	SSL_CTX_set_session_cache_mode(t->ctx, SSL_SESS_CACHE_OFF);
 	SSL_CTX_set_num_tickets(t->ctx, 0);
+	/* A shared key counts as a session to OpenSSL, which next to certificates wants
+	 * to know whose. */
+	SSL_CTX_set_session_id_context(t->ctx, (const unsigned char *)"remem", 5);
 	SSL_CTX_set_dh_auto(t->ctx, 1);
 	if (SSL_CTX_set_min_proto_version(t->ctx, f->only_13 ? TLS1_3_VERSION
 							     : TLS1_2_VERSION) != 1 ||
-	    SSL_CTX_set_cipher_list(t->ctx, CIPHERS_12) != 1) {
+	    SSL_CTX_set_cipher_list(t->ctx, CIPHERS_12) != 1 ||
+	    SSL_CTX_set_ciphersuites(t->ctx, SUITES_13) != 1) {
 		tls_put(t);
 		return fail_ssl(error, "TLS", "OpenSSL does not have what it takes");
 	}

@@ -18,6 +18,7 @@
 #include "lib/ctl.h"
 #include "memserver/acl.h"
 #include "memserver/config_keys.h"
+#include "memserver/config_tls.h"
 #include "memserver/worker.h"
 
 #define FILE_MAX_BYTES (1u << 20)
@@ -389,6 +390,16 @@ static int check_address(struct parse *p, const char *name, const struct addr *a
 				   : "");
 }
 
+static int check_tls(struct parse *p)
+{
+	const char *name;
+	const char *why = config_tls_check(p->cfg, was_given(p, "nbd-tls"), &name);
+	const struct config_key *key = config_key_find(name, strlen(name));
+	char from[ORIGIN_MAX];
+
+	return why ? complain(p, "%s: %s", origin(p, key, from), why) : 0;
+}
+
 /* What concerns several keys. */
 static int check_whole(struct parse *p)
 {
@@ -396,6 +407,8 @@ static int check_whole(struct parse *p)
 	char from[ORIGIN_MAX];
 	int r = default_doors(p);
 
+	if (!r)
+		r = check_tls(p);
 	if (!r && acl_is_open(cfg->acl) && !acl_is_empty(cfg->acl))
 		return complain(p, "%s: with --allow it contradicts; give one of them",
 				origin(p, config_key_find("open", 4), from));
@@ -523,6 +536,7 @@ void config_fini(struct server_cfg *cfg)
 	free(cfg->doors);
 	free(cfg->iscsi_auth);
 	free(cfg->nvme_auth);
+	config_tls_fini(cfg);
 	free(cfg->control_path);
 	free(cfg->pool_dir);
 	free(cfg->config_path);

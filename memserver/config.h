@@ -17,6 +17,7 @@
 #include "lib/log.h"
 #include "memserver/export.h"
 #include "memserver/nvme/auth_msg.h"
+#include "memserver/secure.h"
 
 struct acl;
 
@@ -41,6 +42,8 @@ struct server_cfg {
 	char *iscsi_auth; /* path of the CHAP secrets; NULL: none asked for */
 	char *nvme_auth;  /* path of the file of NVMe hosts; NULL: none asked for */
 	struct nvme_auth_prefs nvme_auth_prefs;
+
+	struct secure_cfg tls; /* its strings are owned here */
 
 	char *control_path;
 	bool metrics_on;

@@ -9,6 +9,7 @@
 
 #include "lib/size.h"
 #include "memserver/acl.h"
+#include "memserver/config_tls.h"
 #include "memserver/identity.h"
 #include "memserver/nvme/dhchap.h"
 
@@ -156,8 +157,12 @@ static int parse_option(const char *text, struct export_cfg *e, const char **ret
 		return parse_size(text + 10, &e->caps.bytes_per_s, ret_why);
 	if (!strncmp(text, "iops=", 5))
 		return parse_count(text + 5, &e->caps.ops_per_s, ret_why);
-	return refuse(ret_why, "after the size only quota=SIZE, bandwidth=SIZE and "
-			       "iops=N may follow");
+	if (!strcmp(text, "tls=required")) {
+		e->needs_tls = true;
+		return 0;
+	}
+	return refuse(ret_why, "after the size only quota=SIZE, bandwidth=SIZE, iops=N "
+			       "and tls=required may follow");
 }
 
 /* The part of an export's value after its size: ",quota=SIZE,iops=N". */
@@ -266,7 +271,9 @@ static void show_export(const struct config_key *key, const struct server_cfg *c
 		n += show_option(text + n, sizeof(text) - n, "quota", e->quota_bytes);
 		n += show_option(text + n, sizeof(text) - n, "bandwidth",
 				 e->caps.bytes_per_s);
-		show_option(text + n, sizeof(text) - n, "iops", e->caps.ops_per_s);
+		n += show_option(text + n, sizeof(text) - n, "iops", e->caps.ops_per_s);
+		if (e->needs_tls)
+			snprintf(text + n, sizeof(text) - n, ",tls=required");
 		fn(key->name, text, arg);
 	}
 }
@@ -742,7 +749,8 @@ static void show_log_level(const struct config_key *key, const struct server_cfg
 
 /* clang-format off */
 const struct config_key config_keys[] = {
-	{ "export", 0, CONFIG_VALUE, "[NAME=]SIZE[,quota=SIZE][,bandwidth=SIZE][,iops=N]",
+	{ "export", 0, CONFIG_VALUE,
+	  "[NAME=]SIZE[,quota=SIZE][,bandwidth=SIZE][,iops=N][,tls=required]",
 	  "lend SIZE, as 4G, under NAME (default); repeats",
 	  set_export, reset_export, show_export },
 	{ "nvme", 0, CONFIG_VALUE, "ADDR:PORT or off",
@@ -785,6 +793,30 @@ const struct config_key config_keys[] = {
 	{ "client-iops", 0, CONFIG_VALUE, "N a second; 0 for none",
 	  "how many requests one client may make",
 	  set_client_iops, NULL, show_client_iops },
+	{ "tls-cert", 0, CONFIG_VALUE, "FILE",
+	  "the server's certificate and chain, PEM",
+	  config_set_tls_cert, NULL, config_show_tls_cert },
+	{ "tls-key", 0, CONFIG_VALUE, "FILE",
+	  "its key, PEM, mode 0600 (in the file of --tls-cert)",
+	  config_set_tls_key, NULL, config_show_tls_key },
+	{ "tls-ca", 0, CONFIG_VALUE, "FILE",
+	  "clients need a certificate of these authorities",
+	  config_set_tls_ca, NULL, config_show_tls_ca },
+	{ "tls-psk", 0, CONFIG_VALUE, "FILE",
+	  "shared keys, NAME:HEX lines, mode 0600",
+	  config_set_tls_psk, NULL, config_show_tls_psk },
+	{ "tls-min", 0, CONFIG_VALUE, "1.2 or 1.3",
+	  "the oldest version of TLS (1.2)",
+	  config_set_tls_min, NULL, config_show_tls_min },
+	{ "tls-clients", 0, CONFIG_VALUE, "FILE",
+	  "which client may open which exports",
+	  config_set_tls_clients, NULL, config_show_tls_clients },
+	{ "nbd-tls", 0, CONFIG_VALUE, "off, offered or required",
+	  "NBD over TCP (required, with keys for it)",
+	  config_set_nbd_tls, NULL, config_show_nbd_tls },
+	{ "nbd-tls-unix", 0, CONFIG_BOOL, "yes or no",
+	  "that holds for unix sockets too",
+	  config_set_nbd_tls_unix, NULL, config_show_nbd_tls_unix },
 	{ "control", 0, CONFIG_VALUE, "PATH",
 	  "socket for memctl (/run/memserver/control)",
 	  set_control, NULL, show_control },

@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include "lib/fault.h"
+#include "lib/tls.h"
 #include "memserver/conn_priv.h"
 
 #define SECOND         UINT64_C(1000000000)
@@ -37,6 +38,15 @@ uint64_t clock_ns(void)
 }
 
 /* ---- life ---- */
+
+static bool is_unix(int fd)
+{
+	socklen_t len = sizeof(int);
+	int domain;
+
+	return !getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) &&
+	       domain == AF_UNIX;
+}
 
 int conn_new(struct engine *g, const struct front *front, int fd, const char *peer,
 	     struct log_limit *limit, struct conn **ret)
@@ -72,7 +82,9 @@ int conn_new(struct engine *g, const struct front *front, int fd, const char *pe
 	list_init(&c->reg);
 	list_init(&c->busy);
 	list_init(&c->paused);
+	list_init(&c->handshake.link);
 	snprintf(c->peer, sizeof(c->peer), "%s", peer);
+	c->is_unix = is_unix(fd);
 	*ret = c;
 	return 0;
 }
@@ -110,6 +122,11 @@ bool conn_reap(struct conn *c)
 
 	if (c->phase != CONN_DEAD)
 		return false;
+	/* The thread lets go of it soon, and we are woken. */
+	if (c->shaking && !atomic_load(&c->handshake.over)) {
+		shutdown(c->fd, SHUT_RDWR);
+		return false;
+	}
 	for (int i = 0; i < NR_HOT; i++)
 		if (w->hot[i] == c) {
 			memmove(&w->hot[i], &w->hot[i + 1],
@@ -123,6 +140,8 @@ bool conn_reap(struct conn *c)
 	list_del(&c->busy);
 	list_del(&c->link);
 	atomic_fetch_sub(&w->nr_conns, 1);
+	tls_session_free(c->tls);
+	tls_session_free(c->tls_next);
 	close(c->fd); /* leaves the epoll with its last descriptor */
 	munmap(c->stash, RX_BUFFER);
 	clients_put(c->engine->clients, c->who);
@@ -192,6 +211,12 @@ static void take(struct conn *c, const uint8_t *data, size_t len)
 		}
 		data += n;
 		len -= (size_t)n;
+		if (c->tls_next)
+			break;
+	}
+	if (c->tls_next && len) {
+		conn_warn(c, "bytes ahead of its TLS handshake");
+		conn_abort(c);
 	}
 	stash(c, data, c->phase == CONN_OPEN ? len : 0);
 }
@@ -200,6 +225,8 @@ static void take(struct conn *c, const uint8_t *data, size_t len)
 static void end_of_input(struct conn *c, ssize_t n)
 {
 	if (n < 0) {
+		if (errno == EPROTO && c->tls)
+			conn_warn(c, "%s", tls_error(c->tls));
 		if (!conn_may_retry(errno))
 			conn_abort(c);
 		return;
@@ -208,10 +235,20 @@ static void end_of_input(struct conn *c, ssize_t n)
 	finish(c);
 }
 
+static ssize_t receive(struct conn *c, void *to, size_t len)
+{
+	struct iovec v = { to, len };
+	struct msghdr m = { .msg_iov = &v, .msg_iovlen = 1 };
+
+	if (!c->tls)
+		return recv(c->fd, to, len, MSG_DONTWAIT);
+	return conn_recvmsg(c, &m);
+}
+
 /* With nothing to take, only the peer's end is of interest. */
 static bool discard_input(struct conn *c)
 {
-	ssize_t n = recv(c->fd, c->worker->rx, RX_BUFFER, MSG_DONTWAIT);
+	ssize_t n = receive(c, c->worker->rx, RX_BUFFER);
 
 	if (n <= 0)
 		end_of_input(c, n);
@@ -232,7 +269,7 @@ static bool read_sink(struct conn *c)
 
 	if (fault_point("conn.short_recv"))
 		m.msg_iovlen = v[0].iov_len = 1;
-	n = fault_errno("conn.recv") ? -1 : recvmsg(c->fd, &m, MSG_DONTWAIT);
+	n = fault_errno("conn.recv") ? -1 : conn_recvmsg(c, &m);
 	if (n <= 0) {
 		end_of_input(c, n);
 		return false;
@@ -257,9 +294,7 @@ static bool read_messages(struct conn *c)
 		memcpy(rx, c->stash, c->stash_len);
 	if (fault_point("conn.short_recv"))
 		room = 1;
-	n = fault_errno("conn.recv")
-		    ? -1
-		    : recv(c->fd, rx + c->stash_len, room, MSG_DONTWAIT);
+	n = fault_errno("conn.recv") ? -1 : receive(c, rx + c->stash_len, room);
 	if (n <= 0) {
 		end_of_input(c, n);
 		return false;
@@ -273,13 +308,14 @@ static bool read_messages(struct conn *c)
 /* All is sent: our side is shut, and only the peer's end is waited for. */
 static void linger(struct conn *c)
 {
+	conn_bye(c);
 	shutdown(c->fd, SHUT_WR);
 	c->phase = CONN_LINGER;
 	c->deadline = c->worker->now + FAREWELL_TIME;
 }
 
 /* Answers go out, which may free what input was waiting for, which may answer. */
-void conn_settle(struct conn *c)
+static void settle_once(struct conn *c)
 {
 	conn_output(c);
 	while (c->phase == CONN_OPEN && c->blocked && !c->want_out &&
@@ -287,7 +323,7 @@ void conn_settle(struct conn *c)
 		take(c, c->stash, c->stash_len);
 		conn_output(c);
 	}
-	if (c->phase == CONN_DRAIN && !c->tx_head && list_empty(&c->busy))
+	if (c->phase == CONN_DRAIN && conn_all_sent(c) && list_empty(&c->busy))
 		linger(c);
 	if (c->phase == CONN_LINGER && c->eof)
 		conn_abort(c);
@@ -295,6 +331,32 @@ void conn_settle(struct conn *c)
 		c->blocked = false;
 		conn_unpause(c);
 	}
+}
+
+static bool read_some(struct conn *c)
+{
+	if (c->phase != CONN_OPEN)
+		return discard_input(c);
+	return c->sink_len ? read_sink(c) : read_messages(c);
+}
+
+/* What TLS has received and not handed out, epoll does not tell of. */
+static bool has_pending(const struct conn *c)
+{
+	return c->tls && !c->shaking && c->phase != CONN_DEAD && !c->blocked &&
+	       !c->eof && tls_pending(c->tls);
+}
+
+void conn_settle(struct conn *c)
+{
+	settle_once(c);
+	while (has_pending(c)) {
+		if (!read_some(c) && !c->eof)
+			break;
+		settle_once(c);
+	}
+	if (c->tls_next && c->phase == CONN_OPEN && !c->tx_head)
+		conn_shake(c);
 	conn_rearm(c);
 }
 
@@ -302,14 +364,9 @@ bool conn_input(struct conn *c)
 {
 	bool some;
 
-	if (c->blocked || c->eof)
+	if (c->blocked || c->eof || c->tls_next || c->shaking)
 		return false;
-	if (c->phase != CONN_OPEN)
-		some = discard_input(c);
-	else if (c->sink_len)
-		some = read_sink(c);
-	else
-		some = read_messages(c);
+	some = read_some(c);
 	if (some || c->eof)
 		conn_settle(c);
 	return some;
@@ -317,6 +374,8 @@ bool conn_input(struct conn *c)
 
 void conn_event(struct conn *c, uint32_t events)
 {
+	if (c->shaking)
+		return;
 	if (events & EPOLLOUT)
 		conn_settle(c);
 	if (c->phase == CONN_DEAD)
@@ -358,6 +417,11 @@ void conn_tick(struct conn *c)
 {
 	uint64_t now = c->worker->now;
 
+	if (c->shaking) { /* the thread has its own time-out */
+		if (!conn_shaken(c) || c->phase == CONN_DEAD)
+			return;
+		conn_settle(c);
+	}
 	if (c->deadline && now > c->deadline) {
 		if (c->phase == CONN_OPEN)
 			conn_warn(c, "no handshake within %u s",

@@ -98,6 +98,27 @@ void conn_bind(struct conn *c, struct export *e, const char *client);
  * time-out. conn_bind calls it; an NVMe admin queue does itself. */
 void conn_welcome(struct conn *c);
 
+/*
+ * TLS. conn_tls_need: whether this connection may or must be encrypted (by the door it
+ * came through; an export may ask for more, see conn_allows).
+ * conn_start_tls: what is queued is sent, then the peer begins its handshake; call from
+ * receive, or from open. From then on all that arrives was encrypted. What the peer has
+ * sent ahead of its handshake ends the connection. -ENOMEM, -EOPNOTSUPP.
+ */
+enum conn_tls_need { CONN_TLS_OFF, CONN_TLS_OFFERED, CONN_TLS_REQUIRED };
+enum conn_tls_need conn_tls_need(const struct conn *c);
+int conn_start_tls(struct conn *c);
+bool conn_is_tls(const struct conn *c);
+
+/* Who the peer has proved to be, as "CN:guest1" or "PSK:guest1"; NULL: nobody. */
+const char *conn_proved_name(const struct conn *c);
+
+/*
+ * May this connection open that export? -EACCES: it is not in the list of clients for
+ * it; -ENOTSUP: the export asks for TLS and this is plain.
+ */
+int conn_allows(struct conn *c, const struct export *e);
+
 /* What the front end may ask about its surroundings; all borrowed. */
 struct exports *conn_exports(const struct conn *c);
 const struct acl *conn_acl(const struct conn *c);

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sys/socket.h>
 #include <sys/uio.h>
 
 #include "lib/list.h"
@@ -15,6 +16,7 @@
 #include "memserver/conn.h"
 #include "memserver/conns.h"
 #include "memserver/front.h"
+#include "memserver/handshake.h"
 #include "memserver/worker.h"
 
 /* A worker's receive buffer: 62 writes of 4 KiB in one recv, and within the L2. */
@@ -73,6 +75,12 @@ struct conn {
 	uint64_t deadline; /* handshake, drain and linger; 0: none */
 	bool welcome;
 	_Atomic bool poke;
+
+	bool is_unix;
+	struct tls_session *tls;      /* owned; NULL: plain */
+	struct tls_session *tls_next; /* owned: begins when all that is plain is sent */
+	bool shaking;                 /* tls and fd are the handshake thread's */
+	struct handshake handshake;   /* while shaking */
 
 	/* The sink: where the next bytes of the stream go. */
 	uint8_t *sink; /* NULL with sink_len: nowhere */
@@ -144,6 +152,21 @@ void conn_abort(struct conn *c);
  * when input is blocked, tells epoll what to look for. */
 void conn_output(struct conn *c);
 void conn_rearm(struct conn *c);
+
+/* conn_tls.c, on the worker: as recvmsg and sendmsg with MSG_DONTWAIT, encrypted or not. */
+ssize_t conn_recvmsg(struct conn *c, const struct msghdr *m);
+ssize_t conn_sendmsg(struct conn *c, const struct msghdr *m);
+
+/* conn_tls.c, on the worker: gives the connection to the handshake thread; takes it
+ * back if that is through with it (true: it was). */
+void conn_shake(struct conn *c);
+bool conn_shaken(struct conn *c);
+
+/* conn_tls.c, on the worker: no bytes of this connection are left to be sent. */
+bool conn_all_sent(struct conn *c);
+
+/* conn_tls.c, on the worker: our goodbye, if it is encrypted. */
+void conn_bye(struct conn *c);
 
 /* Any thread: has the owner look at c->poke soon. */
 void worker_wake(struct worker *w);

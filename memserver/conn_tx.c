@@ -19,7 +19,9 @@ void conn_rearm(struct conn *c)
 {
 	struct epoll_event ev = { .data.ptr = c };
 
-	ev.events = (c->blocked || c->eof ? 0u : (uint32_t)EPOLLIN) |
+	if (c->shaking)
+		return;
+	ev.events = (c->blocked || c->eof || c->tls_next ? 0u : (uint32_t)EPOLLIN) |
 		    (c->want_out ? (uint32_t)EPOLLOUT : 0u);
 	if (c->phase == CONN_DEAD || ev.events == c->armed)
 		return;
@@ -205,8 +207,7 @@ static bool send_once(struct conn *c)
 	m.msg_iovlen = (size_t)g.nr;
 	if (fault_point("conn.short_send"))
 		m.msg_iovlen = m.msg_iov->iov_len = 1;
-	n = fault_errno("conn.send") ? -1
-				     : sendmsg(c->fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL);
+	n = fault_errno("conn.send") ? -1 : conn_sendmsg(c, &m);
 	if (n < 0) {
 		if (!conn_may_retry(errno))
 			conn_abort(c);
@@ -220,7 +221,9 @@ void conn_output(struct conn *c)
 {
 	bool whole = true;
 
+	if (c->shaking)
+		return;
 	while (c->tx_head && whole && c->phase != CONN_DEAD)
 		whole = send_once(c);
-	c->want_out = c->tx_head != NULL;
+	c->want_out = c->phase != CONN_DEAD && !conn_all_sent(c);
 }

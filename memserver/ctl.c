@@ -18,6 +18,7 @@
 #include "memserver/ctl_stat.h"
 #include "memserver/iscsi/iscsi.h"
 #include "memserver/nvme/auth.h"
+#include "memserver/secure.h"
 #include "memserver/server.h"
 
 static int need_name(struct ctl_call *call, const char **ret)
@@ -91,6 +92,8 @@ static int do_create(struct ctl_call *call, void *arg)
 		r = get_caps(call, &cfg.caps);
 	if (r < 0)
 		return r;
+	if (ctl_arg_bool(call->req, "tls", &cfg.needs_tls) == -EINVAL)
+		return ctl_fail(call, EINVAL, "tls is true or false");
 	if (cfg.quota_bytes > cfg.size_bytes)
 		return ctl_fail(call, EINVAL, "the quota is above the size");
 	r = exports_create(s->exports, &cfg, &why);
@@ -297,23 +300,42 @@ static int do_show_config(struct ctl_call *call, void *arg)
 	return 0;
 }
 
-static int do_reload(struct ctl_call *call, void *arg)
+int ctl_reload(struct server *s, const char *who, char *why)
 {
-	struct server *s = arg;
-	int r;
+	int r = s->secure ? secure_reload(s->secure, why) : 0;
+	size_t len = strlen(why);
 
-	if (!s->nvme_auth)
-		return ctl_fail(call, ENOENT,
-				"there are no secrets to read again: it "
-				"runs without --nvme-auth");
-	r = nvme_auth_reload(s->nvme_auth);
 	if (r < 0)
-		return ctl_fail(call, -r,
+		snprintf(why + len, TLS_ERROR_MAX - len, "; all stays as it was");
+
+	if (r == 0 && s->nvme_auth) {
+		r = nvme_auth_reload(s->nvme_auth);
+		if (r < 0)
+			snprintf(
+				why, TLS_ERROR_MAX,
 				"%.80s is not as it should be, the secrets are as they "
 				"were; the log says where",
 				s->cfg.nvme_auth);
-	log_note("secrets read again for %s", call->peer->text);
-	return 0;
+	}
+	if (r == 0)
+		log_note("%s: the files of certificates, keys and clients were read "
+			 "again",
+			 who);
+	return r;
+}
+
+static int do_reload(struct ctl_call *call, void *arg)
+{
+	struct server *s = arg;
+	char why[TLS_ERROR_MAX] = "";
+	int r;
+
+	if (!s->nvme_auth && !s->secure)
+		return ctl_fail(call, ENOENT,
+				"there are no secrets to read again: it "
+				"runs without --nvme-auth and without TLS");
+	r = ctl_reload(s, call->peer->text, why);
+	return r < 0 ? ctl_fail(call, -r, "%.200s", why) : 0;
 }
 
 static int do_log_level(struct ctl_call *call, void *arg)
@@ -390,7 +412,7 @@ static int do_version(struct ctl_call *call, void *arg)
 
 static const struct ctl_handler table[] = {
 	{ "list", ctl_list, "the exports" },
-	{ "create", do_create, "name, size, [quota]: makes an export" },
+	{ "create", do_create, "name, size, [quota], [tls]: makes an export" },
 	{ "resize", do_resize, "name, size, [quota]: shrinks only when not in use" },
 	{ "limit", do_limit,
 	  "name or clients, [bandwidth], [iops]: a second; 0 is none" },
@@ -400,7 +422,8 @@ static const struct ctl_handler table[] = {
 	{ "who", ctl_who, "[after]: up to 1000 connections with ids above `after`" },
 	{ "kick", do_kick, "id: ends a connection" },
 	{ "show-config", do_show_config, "the configuration in effect" },
-	{ "reload", do_reload, "reads the files of secrets again" },
+	{ "reload", do_reload,
+	  "reads the files of certificates, secrets and clients again" },
 	{ "log-level", do_log_level, "[level]: shows or sets what is logged" },
 	{ "fault", do_fault, "[set]: shows or arms fault points, for tests" },
 	{ "version", do_version, "version, process and uptime" },

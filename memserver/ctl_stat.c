@@ -77,6 +77,7 @@ static struct json_object *describe_export(struct server *s, struct export *e)
 	put_text(o, "uuid", uuid);
 	put_text(o, "generation", id->generation);
 	put_u64(o, "nsid", id->nsid);
+	put_bool(o, "tls", export_needs_tls(e));
 	return o;
 }
 

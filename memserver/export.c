@@ -375,6 +375,11 @@ struct caps *export_caps(struct export *e)
 	return &e->caps;
 }
 
+bool export_needs_tls(const struct export *e)
+{
+	return atomic_load(&e->needs_tls);
+}
+
 uint64_t export_quota(const struct export *e)
 {
 	return atomic_load(&e->quota);

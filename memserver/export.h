@@ -53,6 +53,7 @@ struct export_cfg {
 	uint64_t size_bytes;  /* multiple of EXPORT_BLOCK */
 	uint64_t quota_bytes; /* memory it may really take; 0: its size */
 	struct caps_cfg caps; /* what all its clients together may do */
+	bool needs_tls;       /* no door serves it in the clear */
 };
 
 struct export; /* reference-counted; freed with its last reference */
@@ -69,6 +70,7 @@ const struct export_id *export_id(const struct export *e);
 uint64_t export_size(const struct export *e); /* D; changes only by resize */
 uint64_t export_quota(const struct export *e);
 struct caps *export_caps(struct export *e);        /* D */
+bool export_needs_tls(const struct export *e);     /* no door serves it in the clear */
 uint64_t export_resident(const struct export *e);  /* bytes of memory it takes now */
 unsigned int export_users(const struct export *e); /* export_attach - detach */
 

@@ -94,6 +94,7 @@ int export_new(struct pool *pool, const struct export_cfg *cfg,
 	atomic_store(&e->size, cfg->size_bytes);
 	atomic_store(&e->quota, cfg->quota_bytes ? cfg->quota_bytes : UINT64_MAX);
 	caps_set(&e->caps, &cfg->caps);
+	atomic_store(&e->needs_tls, cfg->needs_tls);
 	e->reserve =
 		cfg->size_bytes > RESERVE_MIN / 4 ? cfg->size_bytes * 4 : RESERVE_MIN;
 	e->reserve = (e->reserve + roundup) & ~roundup;
@@ -150,6 +151,11 @@ int export_shrink(struct export *e, uint64_t size)
 		 0) == MAP_FAILED)
 		return -errno;
 	return ftruncate(e->fd, (off_t)size) < 0 ? -errno : 0;
+}
+
+void export_set_tls(struct export *e, bool needs_tls)
+{
+	atomic_store(&e->needs_tls, needs_tls);
 }
 
 void export_set_quota(struct export *e, uint64_t quota)

@@ -23,6 +23,7 @@ int export_grow(struct export *e, uint64_t size);
 void export_show_growth(struct export *e, uint64_t size);
 /* Nobody may be attached. */
 int export_shrink(struct export *e, uint64_t size);
+void export_set_tls(struct export *e, bool needs_tls);
 void export_set_quota(struct export *e, uint64_t quota); /* 0: none but the size */
 
 /*

@@ -29,6 +29,7 @@ struct export
 	_Atomic uint32_t users; /* and EXPORT_SHUT: none may come */
 	_Atomic uint64_t size, quota, resident;
 	struct caps caps;
+	_Atomic bool needs_tls;
 	struct pool *pool; /* borrowed: outlives every export */
 	int fd;            /* owned */
 	unsigned int unit_shift;

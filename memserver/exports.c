@@ -104,6 +104,7 @@ static int adopt(struct exports *x, const char *name)
 	cfg.size_bytes = id.size_bytes;
 	cfg.quota_bytes = id.quota_bytes;
 	cfg.caps = id.caps;
+	cfg.needs_tls = id.needs_tls;
 	r = export_new(x->pool, &cfg, &id.id, fd, &e);
 	if (r < 0)
 		return r;
@@ -260,7 +261,8 @@ static int build(struct exports *x, const struct export_cfg *cfg, struct export 
 {
 	struct identity id = { .size_bytes = cfg->size_bytes,
 			       .quota_bytes = cfg->quota_bytes,
-			       .caps = cfg->caps };
+			       .caps = cfg->caps,
+			       .needs_tls = cfg->needs_tls };
 	_cleanup_free_ char *file = NULL;
 	_cleanup_close_ int fd = -1;
 	int r = identity_make(&id.id);
@@ -348,7 +350,8 @@ static int resize_entry(struct exports *x, struct export *e, uint64_t size,
 	struct identity id = { .id = *export_id(e),
 			       .size_bytes = size,
 			       .quota_bytes = quota,
-			       .caps = caps_get(export_caps(e)) };
+			       .caps = caps_get(export_caps(e)),
+			       .needs_tls = export_needs_tls(e) };
 	uint64_t old = export_size(e);
 	int r = size > old   ? grow(x, e, &id)
 		: size < old ? shrink(x, e, &id)
@@ -383,20 +386,48 @@ int exports_resize(struct exports *x, const char *name, uint64_t size_bytes,
 	return r;
 }
 
-int exports_limit(struct exports *x, const char *name, const struct caps_cfg *caps)
+/* The identity as it is, to be stored with a change. */
+static struct identity identity_of(struct export *e)
 {
-	struct identity id = { .caps = *caps };
+	uint64_t quota = export_quota(e);
+
+	return (struct identity){ .id = *export_id(e),
+				  .size_bytes = export_size(e),
+				  .quota_bytes = quota == UINT64_MAX ? 0 : quota,
+				  .caps = caps_get(export_caps(e)),
+				  .needs_tls = export_needs_tls(e) };
+}
+
+int exports_set_tls(struct exports *x, const char *name, bool needs_tls)
+{
+	struct identity id;
 	struct entry *en;
 	int r = -ENOENT;
 
 	pthread_mutex_lock(&x->lock);
 	en = find_entry(x, name, strlen(name));
 	if (en) {
-		id.id = *export_id(en->export);
-		id.size_bytes = export_size(en->export);
-		id.quota_bytes = export_quota(en->export);
-		if (id.quota_bytes == UINT64_MAX)
-			id.quota_bytes = 0;
+		id = identity_of(en->export);
+		id.needs_tls = needs_tls;
+		r = identity_store(x->pool, name, &id);
+	}
+	if (r == 0)
+		export_set_tls(en->export, needs_tls);
+	pthread_mutex_unlock(&x->lock);
+	return r;
+}
+
+int exports_limit(struct exports *x, const char *name, const struct caps_cfg *caps)
+{
+	struct identity id;
+	struct entry *en;
+	int r = -ENOENT;
+
+	pthread_mutex_lock(&x->lock);
+	en = find_entry(x, name, strlen(name));
+	if (en) {
+		id = identity_of(en->export);
+		id.caps = *caps;
 		r = identity_store(x->pool, name, &id);
 	}
 	if (r == 0)

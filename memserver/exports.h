@@ -31,6 +31,9 @@ int exports_resize(struct exports *x, const char *name, uint64_t size_bytes,
 
 /* What its clients may do together from now on (caps_check has been asked). -ENOENT. */
 int exports_limit(struct exports *x, const char *name, const struct caps_cfg *caps);
+/* From now on it may (not) be opened in the clear; who has opened it stays. -ENOENT, or
+ * what storing that says. */
+int exports_set_tls(struct exports *x, const char *name, bool needs_tls);
 
 /* Unlists it and unlinks its files; attached clients must be gone or -EBUSY;
  * `force`: they get errors from now on (attach fails; the caller kicks them). */

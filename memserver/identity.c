@@ -73,11 +73,12 @@ int identity_store(struct pool *p, const char *name, const struct identity *i)
 		snprintf(uuid + 2 * k, 3, "%02x", i->id.uuid[k]);
 	snprintf(text, sizeof(text),
 		 "{\"uuid\":\"%s\",\"size\":%llu,\"quota\":%llu,"
-		 "\"bandwidth\":%llu,\"iops\":%llu}\n",
+		 "\"bandwidth\":%llu,\"iops\":%llu,\"tls\":%s}\n",
 		 uuid, (unsigned long long)i->size_bytes,
 		 (unsigned long long)i->quota_bytes,
 		 (unsigned long long)i->caps.bytes_per_s,
-		 (unsigned long long)i->caps.ops_per_s);
+		 (unsigned long long)i->caps.ops_per_s,
+		 i->needs_tls ? "true" : "false");
 	file_name(name, ".json", final);
 	file_name(name, ".json.new", temp);
 	fd = openat(pool_dirfd(p), temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC,
@@ -121,7 +122,7 @@ static uint64_t get_limit(struct json_object *o, const char *key)
 
 static int parse(struct json_object *o, struct identity *ret)
 {
-	struct json_object *uuid, *size, *quota;
+	struct json_object *uuid, *size, *quota, *tls;
 	struct identity i = { 0 };
 	int64_t size_v, quota_v;
 
@@ -135,6 +136,9 @@ static int parse(struct json_object *o, struct identity *ret)
 	quota_v = json_object_get_int64(quota);
 	if (size_v <= 0 || size_v % EXPORT_BLOCK || quota_v < 0)
 		return -EBADMSG;
+	/* Files of before 0.3 have none. */
+	if (json_object_object_get_ex(o, "tls", &tls))
+		i.needs_tls = json_object_get_boolean(tls);
 	derive(&i.id);
 	i.size_bytes = (uint64_t)size_v;
 	i.quota_bytes = (uint64_t)quota_v;

@@ -15,6 +15,7 @@ struct identity {
 	struct export_id id;
 	uint64_t size_bytes, quota_bytes;
 	struct caps_cfg caps; /* absent in files of before 0.2: none */
+	bool needs_tls;
 };
 
 /* A name that is safe as a file, in an NQN and in an NBD URI. */

@@ -24,6 +24,7 @@
 #include "memserver/iscsi/iscsi.h"
 #include "memserver/metrics.h"
 #include "memserver/nvme/auth.h"
+#include "memserver/secure.h"
 #include "memserver/server.h"
 
 #define SECOND_NS UINT64_C(1000000000)
@@ -99,6 +100,13 @@ static int grow_export(struct server *s, const struct export_cfg *cfg, uint64_t 
 		quota = cfg->quota_bytes;
 	if (cfg->caps.bytes_per_s || cfg->caps.ops_per_s)
 		exports_limit(s->exports, cfg->name, &cfg->caps);
+	if (cfg->needs_tls) {
+		r = exports_set_tls(s->exports, cfg->name, true);
+		if (r < 0) {
+			log_err("--export %s: %s", cfg->name, strerror(-r));
+			return r;
+		}
+	}
 	r = exports_resize(s->exports, cfg->name, size, quota < size ? quota : 0, &why);
 	if (r < 0)
 		log_err("--export %s: growing it: %s", cfg->name, why);
@@ -193,16 +201,21 @@ static int serve_doors(struct server *s)
 
 /* ---- the loop ---- */
 
+/* SIGHUP and memctl reload: the files of keys and lists are read again. */
+static void reload(struct server *s)
+{
+	char why[TLS_ERROR_MAX] = "";
+
+	if (ctl_reload(s, "SIGHUP", why) < 0)
+		log_err("SIGHUP: %s", why);
+}
+
 static void on_signal(void *arg, int signo)
 {
 	struct server *s = arg;
 
 	if (signo == SIGHUP) {
-		if (s->nvme_auth)
-			nvme_auth_reload(s->nvme_auth);
-		else
-			log_note("SIGHUP: there are no secrets to read again; other "
-				 "changes are made with memctl");
+		reload(s);
 		return;
 	}
 	log_note("%s: ending", signo == SIGINT ? "SIGINT" : "SIGTERM");
@@ -291,8 +304,11 @@ static int start_engine(struct server *s)
 
 	if (r == 0)
 		r = clients_new(&s->clients);
+	if (r == 0 && (s->cfg.tls.files.cert || s->cfg.tls.files.psk))
+		r = secure_new(&s->cfg.tls, &s->secure);
 	if (r < 0)
 		return r;
+	g->secure = s->secure;
 	clients_limit(s->clients, &s->cfg.client_caps);
 	g->clients = s->clients;
 	g->exports = s->exports;
@@ -370,6 +386,7 @@ static void stop(struct server *s)
 	exports_close(s->exports);
 	clients_free(s->clients);
 	conns_free(s->conns);
+	secure_free(s->secure);
 	pool_close(s->pool);
 	loop_free(s->loop);
 	free(s->doors);

@@ -9,8 +9,10 @@
 #include <time.h>
 
 #include "memserver/front.h"
+#include "memserver/handshake.h"
 #include "memserver/metrics.h"
 #include "memserver/nvme/auth.h"
+#include "memserver/secure.h"
 #include "memserver/server.h"
 #include "memserver/stats.h"
 
@@ -119,6 +121,29 @@ static void write_pool(FILE *f, const struct pool *p)
 	       pool_is_short(p));
 	single(f, "pool_noswap", "gauge",
 	       "1 if the kernel keeps the pool off its swap.", pool_is_noswap(p));
+}
+
+static void write_tls(FILE *f, struct server *s)
+{
+	const struct handshake_stats *st;
+
+	if (!s->secure)
+		return;
+	st = handshakes_stats(s->engine.handshakes);
+	family(f, "tls_handshakes_total", "counter",
+	       "TLS handshakes that came to an end.");
+	fprintf(f,
+		"memserver_tls_handshakes_total{result=\"good\"} %llu\n"
+		"memserver_tls_handshakes_total{result=\"failed\"} %llu\n"
+		"memserver_tls_handshakes_total{result=\"timeout\"} %llu\n"
+		"memserver_tls_handshakes_total{result=\"crowded\"} %llu\n",
+		(unsigned long long)st->good, (unsigned long long)st->failed,
+		(unsigned long long)st->timed_out, (unsigned long long)st->crowded);
+	single(f, "tls_handshakes", "gauge", "TLS handshakes under way.",
+	       st->under_way);
+	single(f, "tls_certificate_expiry_seconds", "gauge",
+	       "When the server's certificate ends, Unix time; 0: it has none.",
+	       (uint64_t)secure_expires(s->secure));
 }
 
 static void write_doors(FILE *f, struct server *s)
@@ -297,6 +322,7 @@ char *metrics_text(struct server *s, size_t *ret_len)
 	write_pool(f, s->pool);
 	write_doors(f, s);
 	write_logins(f, s->nvme_auth);
+	write_tls(f, s);
 	write_memory(f, &ss);
 	write_io(f, &ss);
 	write_pauses(f, &ss);

@@ -18,6 +18,7 @@ struct ctl_server;
 struct iscsi;
 struct metrics;
 struct nvme_auth;
+struct secure;
 
 struct server {
 	struct server_cfg cfg;
@@ -31,6 +32,7 @@ struct server {
 	size_t nr_doors;
 	struct iscsi *iscsi;         /* NULL: off or not started */
 	struct nvme_auth *nvme_auth; /* NULL: NVMe hosts need no secret */
+	struct secure *secure;       /* NULL: no TLS */
 	struct ctl_server *ctl;      /* NULL: not started */
 	struct metrics *metrics;     /* NULL: off or not started */
 	uint64_t started_ns;         /* CLOCK_MONOTONIC */

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "memserver/conn_priv.h"
+#include "memserver/handshake.h"
 
 #define TICK_NS   UINT64_C(1000000000)
 #define NR_EVENTS 64
@@ -297,6 +298,8 @@ int engine_start(struct engine *g)
 	g->workers = calloc(g->nr_workers, sizeof(*g->workers));
 	if (!g->workers)
 		return -ENOMEM;
+	if (g->secure)
+		r = handshakes_start(&g->handshakes);
 	for (unsigned int i = 0; i < g->nr_workers && r == 0; i++)
 		r = worker_init(&g->workers[i], g, i);
 	for (unsigned int i = 0; i < g->nr_workers && r == 0; i++)
@@ -310,8 +313,11 @@ void engine_stop(struct engine *g)
 {
 	if (!g->workers)
 		return;
+	handshakes_stop(g->handshakes); /* first: connections wait for it */
 	for (unsigned int i = 0; i < g->nr_workers; i++)
 		worker_stop(&g->workers[i]);
+	handshakes_free(g->handshakes);
+	g->handshakes = NULL;
 	free(g->workers);
 	g->workers = NULL;
 }

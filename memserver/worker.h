@@ -20,6 +20,8 @@ struct clients;
 struct conns;
 struct exports;
 struct nvme_auth;
+struct handshakes;
+struct secure;
 struct worker;
 
 /* What all workers and doors share. Filled before engine_start; all borrowed. */
@@ -31,12 +33,14 @@ struct engine {
 	struct nvme_auth *nvme_auth; /* NULL: NVMe hosts need no secret */
 	unsigned int nr_workers;     /* 1 .. EXPORT_MAX_WORKER */
 	uint64_t spin_ns;            /* 0: never spin */
+	struct secure *secure;       /* NULL: no TLS */
 	unsigned int max_conns;
 	/* Where NVMe is served, for discovery records. */
 	struct sockaddr_storage nvme_doors[16];
 	unsigned int nr_nvme_doors;
 
-	struct worker *workers; /* owned from engine_start on */
+	struct worker *workers;        /* owned from engine_start on */
+	struct handshakes *handshakes; /* owned likewise; NULL without TLS */
 	_Atomic unsigned int spinners;
 	unsigned int max_spinners;
 };

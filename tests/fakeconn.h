@@ -8,6 +8,7 @@
 #define TESTS_FAKECONN_H
 
 #include <assert.h>
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -254,6 +255,11 @@ int conn_local(const struct conn *c, char *addr, size_t addr_len, uint16_t *ret_
 	*ret_port = 4420;
 	*ret_family = AF_INET;
 	return 0;
+}
+
+int conn_allows(struct conn *c, const struct export *e)
+{
+	return export_needs_tls(e) ? -ENOTSUP : 0;
 }
 
 void conn_kick(struct conn *c)

@@ -137,14 +137,18 @@ static void match_exports(struct iscsi *is)
 }
 
 /* tgtd stores what it is sent, as fast as it can: it could keep neither a quota below the
- * size nor a limit. */
+ * size nor a limit; nor does it encrypt. */
 static bool is_offered(struct target *t)
 {
 	bool quota = export_quota(t->export) < export_size(t->export);
+	bool tls = export_needs_tls(t->export);
 
-	if (!quota && !caps_any(export_caps(t->export)))
+	if (!tls && !quota && !caps_any(export_caps(t->export)))
 		return true;
-	if (!t->told)
+	if (!t->told && tls)
+		log_note("iscsi: export %s is not offered: it is served with TLS only",
+			 export_name(t->export));
+	else if (!t->told)
 		log_note("iscsi: export %s is not offered: it has a %s, which tgtd "
 			 "cannot keep",
 			 export_name(t->export), quota ? "quota" : "limit");

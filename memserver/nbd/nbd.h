@@ -46,6 +46,7 @@ struct nbd_conn {
 	enum nbd_phase phase;
 	bool no_zeroes; /* the client asked to leave out the 124 bytes */
 	bool structured;
+	bool told_tls;   /* it was logged that it does not encrypt */
 	bool asked_size; /* it knows our minimum block size and must keep to it */
 	bool context;    /* base:allocation is selected for context_name */
 	char context_name[EXPORT_NAME_MAX + 16];

@@ -126,6 +126,15 @@ static int option_export_name(struct conn *c, const uint8_t *data, uint32_t len)
 			  (const char *)data);
 		return -EPROTO;
 	}
+	r = conn_allows(c, e);
+	if (r < 0) {
+		conn_warn(c, "refused: %s",
+			  r == -ENOTSUP
+				  ? "the export is served with TLS only"
+				  : "it may not open that export (--tls-clients)");
+		export_put(e);
+		return -EPROTO;
+	}
 	r = export_attach(e);
 	if (r < 0) {
 		if (r == -EBUSY)
@@ -137,6 +146,63 @@ static int option_export_name(struct conn *c, const uint8_t *data, uint32_t len)
 	h.flags = htobe16(transmission_flags(n));
 	r = send_pieces(c, &h, sizeof(h), zeroes, n->no_zeroes ? 0 : sizeof(zeroes));
 	return enter(c, e, r);
+}
+
+/* ---- TLS ---- */
+
+/* Until it is encrypted a connection that must be may do nothing else. */
+static bool must_encrypt(const struct conn *c)
+{
+	return conn_tls_need(c) == CONN_TLS_REQUIRED && !conn_is_tls(c);
+}
+
+/* What conn_allows has against it, in the protocol's words. */
+static int refuse_use(struct conn *c, uint32_t option, int r)
+{
+	if (r == -ENOTSUP) {
+		conn_warn(c, "refused: asked in the clear for an export that is "
+			     "served with TLS only");
+		return refuse(c, option, NBD_REP_ERR_TLS_REQD,
+			      "this export is served with TLS only");
+	}
+	conn_warn(c, "refused: %s may not open that export (--tls-clients)",
+		  conn_proved_name(c) ? conn_proved_name(c) : "an anonymous client");
+	return refuse(c, option, NBD_REP_ERR_POLICY,
+		      "this client may not open that export");
+}
+
+static int refuse_clear(struct conn *c, uint32_t option)
+{
+	struct nbd_conn *n = conn_state(c);
+
+	if (!n->told_tls)
+		conn_warn(c, "refused: it asks for something in the clear, and TLS is "
+			     "required here");
+	n->told_tls = true;
+	if (option == NBD_OPT_EXPORT_NAME) /* has no error reply */
+		return -EPROTO;
+	return refuse(c, option, NBD_REP_ERR_TLS_REQD,
+		      "this server requires TLS: send STARTTLS first");
+}
+
+static int option_starttls(struct conn *c, uint32_t len)
+{
+	struct nbd_conn *n = conn_state(c);
+	int r;
+
+	if (conn_tls_need(c) == CONN_TLS_OFF)
+		return refuse(c, NBD_OPT_STARTTLS, NBD_REP_ERR_UNSUP,
+			      "this server has no TLS");
+	if (len || conn_is_tls(c))
+		return refuse(c, NBD_OPT_STARTTLS, NBD_REP_ERR_INVALID,
+			      len ? "STARTTLS takes no data"
+				  : "it is encrypted already");
+	r = answer(c, NBD_OPT_STARTTLS, NBD_REP_ACK, NULL, 0);
+	if (r == 0)
+		r = conn_start_tls(c);
+	/* Nothing that was said in the clear holds. */
+	n->structured = n->asked_size = n->context = false;
+	return r;
 }
 
 /* ---- INFO and GO ---- */
@@ -243,6 +309,11 @@ static int option_info_go(struct conn *c, uint32_t option, const uint8_t *data,
 		return refuse(c, option, NBD_REP_ERR_UNKNOWN,
 			      "no such export here (or not of that generation)");
 	}
+	r = conn_allows(c, e);
+	if (r < 0) {
+		export_put(e);
+		return refuse_use(c, option, r);
+	}
 	r = go ? export_attach(e) : 0;
 	if (r < 0) {
 		export_put(e);
@@ -272,6 +343,8 @@ static int list_one(struct export *e, void *arg)
 	uint8_t buf[4 + EXPORT_NAME_MAX];
 	uint32_t be = htobe32(name_len);
 
+	if (conn_allows(l->c, e) < 0)
+		return 0;
 	memcpy(buf, &be, 4);
 	memcpy(buf + 4, export_name(e), name_len);
 	l->r = answer(l->c, NBD_OPT_LIST, NBD_REP_SERVER, buf, 4 + name_len);
@@ -338,6 +411,11 @@ static int option_meta(struct conn *c, uint32_t option, const uint8_t *data,
 	e = find(c, m.name);
 	if (!e)
 		return refuse(c, option, NBD_REP_ERR_UNKNOWN, "no such export here");
+	r = conn_allows(c, e);
+	if (r < 0) {
+		export_put(e);
+		return refuse_use(c, option, r);
+	}
 	wanted = listing && !m.nr_queries;
 	at = m.queries;
 	for (uint32_t i = 0; i < m.nr_queries; i++)
@@ -359,7 +437,11 @@ static int one_option(struct conn *c, uint32_t option, const uint8_t *data,
 {
 	int r;
 
+	if (must_encrypt(c) && option != NBD_OPT_STARTTLS && option != NBD_OPT_ABORT)
+		return refuse_clear(c, option);
 	switch (option) {
+	case NBD_OPT_STARTTLS:
+		return option_starttls(c, len);
 	case NBD_OPT_EXPORT_NAME:
 		return option_export_name(c, data, len);
 	case NBD_OPT_ABORT:

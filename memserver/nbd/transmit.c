@@ -70,7 +70,7 @@ void nbd_enter_transmission(struct conn *c, struct export *e)
 		n->slots[i].next_free = n->free;
 		n->free = &n->slots[i];
 	}
-	conn_bind(c, e, NULL);
+	conn_bind(c, e, conn_proved_name(c));
 	conn_limit(c);
 }
 

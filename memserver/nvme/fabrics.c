@@ -152,6 +152,14 @@ static uint16_t connect_admin(struct nvme_queue *q, const struct nvme_connect *c
 			  who->subnqn);
 		return bad_param(NVME_CONNECT_BAD_DATA(subnqn), ret_dw0);
 	}
+	if (e && conn_allows(q->c, e) < 0) {
+		conn_warn(q->c,
+			  "host %s asks for %s in the clear, which is served "
+			  "with TLS only",
+			  who->hostnqn, who->subnqn);
+		export_put(e);
+		return NVME_SC_CONNECT_HOST | NVME_SC_DNR;
+	}
 	q->authed = discovery || !conn_nvme_auth(q->c);
 	status = new_ctrl(q, cmd, e, who);
 	if (e)

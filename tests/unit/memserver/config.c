@@ -95,8 +95,8 @@ static void everything(void **state)
 		"export=b-2=2097152,quota=1048576,bandwidth=3145728,iops=50 "
 		"nvme=127.0.0.1:4421 nvme=[fd00::1]:1 discovery=off "
 		"nbd=unix:/x nbd=10.0.0.1:10809 iscsi=off allow=10.0.0.0/8 allow=nqn.x "
-		"open=no client-bandwidth=4M client-iops=60 control=/c metrics=off "
-		"pool=/p pool-limit=3G reserve=0 ");
+		"open=no client-bandwidth=4M client-iops=60 nbd-tls=off control=/c "
+		"metrics=off pool=/p pool-limit=3G reserve=0 ");
 	config_fini(&cfg);
 	assert_int_equal(flags("--huge --numa-node 1 --threads 3 --no-spin "
 			       "--max-conns 9 --log-level debug --open=yes"),
@@ -104,6 +104,23 @@ static void everything(void **state)
 	assert_shown("huge=yes numa-node=1 threads=3 spin-us=0 max-conns=9 "
 		     "log-level=debug ");
 	assert_true(acl_is_open(cfg.acl));
+	config_fini(&cfg);
+}
+
+static void keys_for_tls_make_it_required(void **state)
+{
+	assert_int_equal(flags("--export a=1G,tls=required,quota=1M --tls-cert c "
+			       "--tls-key k --tls-ca a --tls-clients l --tls-min 1.3"),
+			 CONFIG_GO);
+	assert_true(cfg.exports[0].needs_tls);
+	assert_int_equal(cfg.exports[0].quota_bytes, 1 << 20);
+	assert_int_equal(cfg.tls.nbd, TLS_REQUIRED);
+	assert_shown("export=a=1073741824,quota=1048576,tls=required ");
+	assert_shown("tls-cert=c tls-key=k tls-ca=a tls-min=1.3 tls-clients=l "
+		     "nbd-tls=required nbd-tls-unix=no ");
+	config_fini(&cfg);
+	assert_int_equal(flags("--tls-psk p --nbd-tls offered"), CONFIG_GO);
+	assert_int_equal(cfg.tls.nbd, TLS_OFFERED);
 	config_fini(&cfg);
 }
 
@@ -154,6 +171,16 @@ static void bad_flags(void **state)
 		{ "--pool a\nb", "--pool", "'a?b'", "absolute" },
 		{ "--open=maybe", "--open", "'maybe'", "yes or no" },
 		{ "--log-level loud", "--log-level", "'loud'", "debug" },
+		{ "--tls-min 1.1", "--tls-min", "'1.1'", "1.2 or 1.3" },
+		{ "--nbd-tls maybe", "--nbd-tls", "'maybe'", "required" },
+		{ "--nbd-tls required", "--nbd-tls", "certificate", "--tls-psk" },
+		{ "--tls-key k", "--tls-key", "certificate", "--tls-cert" },
+		{ "--tls-ca c --tls-psk p", "--tls-ca", "certificate", "--tls-cert" },
+		{ "--tls-cert c --tls-clients l", "--tls-clients", "--tls-ca",
+		  "shared keys" },
+		{ "--tls-psk p --tls-clients l --nbd-tls offered", "--tls-clients",
+		  "go round", "required" },
+		{ "--export a=4G,tls=maybe", "--export", "tls=required", "allowed" },
 		{ "--version=1", "--version", "takes no value", "" },
 		{ "--config", "--config", "needs a value", "FILE" },
 		{ "--config /no/such", "--config", "/no/such", "No such file" },
@@ -323,6 +350,7 @@ int main(void)
 		TEST(minimal,
 		     "an export is enough: the rest has defaults, on loopback"),
 		TEST(everything, "every flag is taken and shown"),
+		TEST(keys_for_tls_make_it_required, "with keys NBD requires TLS"),
 		TEST(special, "help, version and check are told apart"),
 		TEST(bad_flags, "a bad flag is named in one line with what is allowed"),
 		TEST(allowed_beyond, "beyond loopback only with a list or openly"),

@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Words about TLS and their values in, struct secure_cfg out. */
+#include "memserver/config_tls.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *const modes[] = {
+	[TLS_OFF] = "off", [TLS_OFFERED] = "offered", [TLS_REQUIRED] = "required"
+};
+
+static int set_path(const char **field, const char *value, const char **ret_why)
+{
+	char *copy;
+
+	if (!*value) {
+		*ret_why = "it is empty";
+		return -EINVAL;
+	}
+	copy = strdup(value);
+	if (!copy)
+		return -ENOMEM;
+	free((char *)(uintptr_t)*field);
+	*field = copy;
+	return 0;
+}
+
+#define PATH_KEY(NAME, FIELD)                                                    \
+	int config_set_##NAME(struct server_cfg *cfg, const char *value,         \
+			      const char **ret_why)                              \
+	{                                                                        \
+		return set_path(&cfg->tls.FIELD, value, ret_why);                \
+	}                                                                        \
+	void config_show_##NAME(const struct config_key *key,                    \
+				const struct server_cfg *cfg, config_show_fn fn, \
+				void *arg)                                       \
+	{                                                                        \
+		if (cfg->tls.FIELD)                                              \
+			fn(key->name, cfg->tls.FIELD, arg);                      \
+	}
+PATH_KEY(tls_cert, files.cert)
+PATH_KEY(tls_key, files.key)
+PATH_KEY(tls_ca, files.ca)
+PATH_KEY(tls_psk, files.psk)
+PATH_KEY(tls_clients, clients)
+
+int config_set_tls_min(struct server_cfg *cfg, const char *value, const char **ret_why)
+{
+	if (strcmp(value, "1.2") != 0 && strcmp(value, "1.3") != 0) {
+		*ret_why = "no such version, or one that is broken";
+		return -EINVAL;
+	}
+	cfg->tls.files.only_13 = !strcmp(value, "1.3");
+	return 0;
+}
+
+static bool has_tls(const struct server_cfg *cfg)
+{
+	return cfg->tls.files.cert || cfg->tls.files.psk;
+}
+
+void config_show_tls_min(const struct config_key *key, const struct server_cfg *cfg,
+			 config_show_fn fn, void *arg)
+{
+	if (has_tls(cfg))
+		fn(key->name, cfg->tls.files.only_13 ? "1.3" : "1.2", arg);
+}
+
+int config_set_nbd_tls(struct server_cfg *cfg, const char *value, const char **ret_why)
+{
+	for (int i = TLS_OFF; i <= TLS_REQUIRED; i++)
+		if (!strcmp(value, modes[i])) {
+			cfg->tls.nbd = (enum tls_mode)i;
+			return 0;
+		}
+	*ret_why = "no such thing";
+	return -EINVAL;
+}
+
+void config_show_nbd_tls(const struct config_key *key, const struct server_cfg *cfg,
+			 config_show_fn fn, void *arg)
+{
+	fn(key->name, modes[cfg->tls.nbd], arg);
+}
+
+int config_set_nbd_tls_unix(struct server_cfg *cfg, const char *value,
+			    const char **ret_why)
+{
+	cfg->tls.nbd_unix = !strcmp(value, "yes");
+	if (cfg->tls.nbd_unix || !strcmp(value, "no"))
+		return 0;
+	*ret_why = "neither yes nor no";
+	return -EINVAL;
+}
+
+void config_show_nbd_tls_unix(const struct config_key *key,
+			      const struct server_cfg *cfg, config_show_fn fn,
+			      void *arg)
+{
+	if (has_tls(cfg))
+		fn(key->name, cfg->tls.nbd_unix ? "yes" : "no", arg);
+}
+
+const char *config_tls_check(struct server_cfg *cfg, bool mode_given,
+			     const char **ret_key)
+{
+	struct secure_cfg *t = &cfg->tls;
+
+	if (!mode_given && has_tls(cfg))
+		t->nbd = TLS_REQUIRED;
+	*ret_key = "nbd-tls";
+	if (t->nbd != TLS_OFF && !has_tls(cfg))
+		return "it needs a certificate (--tls-cert and --tls-key) or shared "
+		       "keys (--tls-psk)";
+	*ret_key = "tls-key";
+	if (t->files.key && !t->files.cert)
+		return "it needs its certificate too: --tls-cert FILE";
+	*ret_key = "tls-ca";
+	if (t->files.ca && !t->files.cert)
+		return "to ask clients for certificates the server needs one too: "
+		       "--tls-cert and --tls-key";
+	*ret_key = "tls-clients";
+	if (t->clients && !t->files.ca && !t->files.psk)
+		return "clients prove who they are by certificates (--tls-ca) or "
+		       "shared keys (--tls-psk)";
+	if (t->clients && t->nbd != TLS_REQUIRED)
+		return "who connects without TLS would go round it: say --nbd-tls "
+		       "required";
+	return NULL;
+}
+
+void config_tls_fini(struct server_cfg *cfg)
+{
+	const char *all[] = { cfg->tls.files.cert, cfg->tls.files.key,
+			      cfg->tls.files.ca, cfg->tls.files.psk, cfg->tls.clients };
+
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+		free((char *)(uintptr_t)all[i]);
+}

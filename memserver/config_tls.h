@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The words of the configuration that are about TLS, for the table of config_keys.c,
+ * and what must hold between them. Main thread, at start.
+ */
+#ifndef MEMSERVER_CONFIG_TLS_H
+#define MEMSERVER_CONFIG_TLS_H
+
+#include "memserver/config_keys.h"
+
+#define CONFIG_TLS_KEY(NAME)                                                     \
+	int config_set_##NAME(struct server_cfg *cfg, const char *value,         \
+			      const char **ret_why);                             \
+	void config_show_##NAME(const struct config_key *key,                    \
+				const struct server_cfg *cfg, config_show_fn fn, \
+				void *arg)
+
+CONFIG_TLS_KEY(tls_cert);
+CONFIG_TLS_KEY(tls_key);
+CONFIG_TLS_KEY(tls_ca);
+CONFIG_TLS_KEY(tls_psk);
+CONFIG_TLS_KEY(tls_min);
+CONFIG_TLS_KEY(tls_clients);
+CONFIG_TLS_KEY(nbd_tls);
+CONFIG_TLS_KEY(nbd_tls_unix);
+
+/*
+ * Fills in what follows (with keys to show, NBD requires TLS unless `mode_given`); NULL,
+ * or what contradicts, with *ret_key the name of the flag to blame.
+ */
+const char *config_tls_check(struct server_cfg *cfg, bool mode_given,
+			     const char **ret_key);
+
+void config_tls_fini(struct server_cfg *cfg);
+
+#endif
