@@ -87,17 +87,23 @@ static int run(const char *const argv[], char *said, size_t len)
 	return WIFEXITED(status) ? WEXITSTATUS(status) : -EINTR;
 }
 
-/* The last line of what a program said, for people. */
-static const char *last_line(char *said)
+/* Of what iscsiadm said its last complaint, else its last line: what it writes to stdout
+ * comes at its end, whenever it was. */
+static const char *complaint(char *said)
 {
-	char *nl;
+	const char *best = said;
+	bool found = false;
+	char *rest = said, *line;
 
-	while ((nl = strrchr(said, '\n'))) {
-		if (nl[1])
-			return nl + 1;
-		*nl = '\0';
+	while ((line = strsep(&rest, "\n"))) {
+		bool is_one = !strncmp(line, "iscsiadm: ", 10);
+
+		if (!*line || (found && !is_one))
+			continue;
+		best = is_one ? line + 10 : line;
+		found |= is_one;
 	}
-	return said;
+	return best;
 }
 
 /* ---- iscsid ---- */
@@ -176,7 +182,7 @@ int iscsiadm_discover(const char *portal, void (*fn)(void *arg, const char *targ
 	}
 	if (r) {
 		say_error("%s does not tell its targets: iscsiadm says: %s", portal,
-			  last_line(said));
+			  complaint(said));
 		return -EIO;
 	}
 	for (rest = said; (line = strsep(&rest, "\n"));) {
@@ -207,7 +213,7 @@ static const char settings[] = "node.startup = manual\n"
 			       "node.session.scan = auto\n"
 			       "node.session.initial_login_retry_max = 2\n"
 			       "node.session.timeo.replacement_timeout = 20\n"
-			       "node.conn[0].timeo.login_timeout = 15\n"
+			       "node.conn[0].timeo.login_timeout = 30\n"
 			       "node.conn[0].timeo.noop_out_interval = 5\n"
 			       "node.conn[0].timeo.noop_out_timeout = 30\n"
 			       "node.session.cmds_max = 128\n"
@@ -302,7 +308,7 @@ int iscsiadm_login(const struct iscsi_place *p, const struct chap *chap)
 
 	if (r) {
 		say_error("can't make a record of %s: iscsiadm says: %s", p->target,
-			  last_line(said));
+			  complaint(said));
 		return -EIO;
 	}
 	r = write_record(p, chap);
@@ -323,7 +329,7 @@ int iscsiadm_login(const struct iscsi_place *p, const struct chap *chap)
 			  p->target, p->target);
 	else
 		say_error("can't log in to %s at %s: iscsiadm says: %s", p->target,
-			  p->portal, last_line(said));
+			  p->portal, complaint(said));
 	return r == ALREADY ? -EALREADY : -EACCES;
 }
 
@@ -334,7 +340,7 @@ int iscsiadm_logout(const struct iscsi_place *p)
 
 	if (r && r != NO_RECORDS && r != NO_SESSION) {
 		say_error("can't log out of %s: iscsiadm says: %s", p->target,
-			  last_line(said));
+			  complaint(said));
 		return -EIO;
 	}
 	node(p, "-o", "delete", said, sizeof(said));
