@@ -300,6 +300,17 @@ static int do_show_config(struct ctl_call *call, void *arg)
 	return 0;
 }
 
+static int reload_iscsi(struct server *s, char *why)
+{
+	char err[400];
+	int r = iscsi_reload(s->iscsi, err, sizeof(err));
+
+	if (r < 0)
+		snprintf(why, TLS_ERROR_MAX, "%.300s; the secrets are as they were",
+			 err);
+	return r < 0 ? r : 0;
+}
+
 int ctl_reload(struct server *s, const char *who, char *why)
 {
 	int r = s->secure ? secure_reload(s->secure, why) : 0;
@@ -318,7 +329,9 @@ int ctl_reload(struct server *s, const char *who, char *why)
 				s->cfg.nvme_auth);
 	}
 	if (r == 0)
-		log_note("%s: the files of certificates, keys and clients were read "
+		r = reload_iscsi(s, why);
+	if (r == 0)
+		log_note("%s: the files of secrets, certificates and clients were read "
 			 "again",
 			 who);
 	return r;
@@ -330,12 +343,12 @@ static int do_reload(struct ctl_call *call, void *arg)
 	char why[TLS_ERROR_MAX] = "";
 	int r;
 
-	if (!s->nvme_auth && !s->secure)
+	if (!s->nvme_auth && !s->secure && !s->cfg.iscsi_auth)
 		return ctl_fail(call, ENOENT,
-				"there are no secrets to read again: it "
-				"runs without --nvme-auth and without TLS");
+				"there are no secrets to read again: it runs without "
+				"--nvme-auth, --iscsi-auth and TLS");
 	r = ctl_reload(s, call->peer->text, why);
-	return r < 0 ? ctl_fail(call, -r, "%.200s", why) : 0;
+	return r < 0 ? ctl_fail(call, -r, "%.350s", why) : 0;
 }
 
 static int do_log_level(struct ctl_call *call, void *arg)

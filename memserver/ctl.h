@@ -9,11 +9,11 @@
 struct server;
 
 /* Listens at cfg.control_path. Says why not, with the remedy, and returns -errno. */
-/* Reads the files of keys and lists again, for `who`. On an error all stays as it was
- * and `why` (TLS_ERROR_MAX bytes) says what it is. */
-int ctl_reload(struct server *s, const char *who, char *why);
-
 int ctl_start(struct server *s);
 void ctl_stop(struct server *s); /* fine when not started */
+
+/* Reads the files of secrets, keys and lists again, for `who`. On an error the one it is
+ * about stays as it was, and `why` (TLS_ERROR_MAX bytes) says what it is. */
+int ctl_reload(struct server *s, const char *who, char *why);
 
 #endif

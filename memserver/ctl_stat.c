@@ -283,6 +283,7 @@ static struct json_object *describe_iscsi(const struct server *s)
 	o = json_object_new_object();
 	put_u64(o, "pid", (uint64_t)iscsi_pid(s->iscsi));
 	put_u64(o, "restarts", iscsi_restarts(s->iscsi));
+	put_u64(o, "refused", iscsi_refused(s->iscsi));
 	return o;
 }
 

@@ -10,6 +10,7 @@
 
 #include "memserver/front.h"
 #include "memserver/handshake.h"
+#include "memserver/iscsi/iscsi.h"
 #include "memserver/metrics.h"
 #include "memserver/nvme/auth.h"
 #include "memserver/secure.h"
@@ -186,6 +187,17 @@ static void write_logins(FILE *f, struct nvme_auth *a)
 			reasons[i], (unsigned long long)c.failed[i]);
 }
 
+static void write_iscsi(FILE *f, const struct iscsi *is)
+{
+	if (!is)
+		return;
+	single(f, "iscsi_refused_total", "counter",
+	       "iSCSI logins refused for their secret or user, as far as tgtd tells.",
+	       iscsi_refused(is));
+	single(f, "iscsi_restarts_total", "counter", "How often tgtd has died.",
+	       iscsi_restarts(is));
+}
+
 static void write_memory(FILE *f, const struct samples *ss)
 {
 	static const struct {
@@ -323,6 +335,7 @@ char *metrics_text(struct server *s, size_t *ret_len)
 	write_doors(f, s);
 	write_logins(f, s->nvme_auth);
 	write_tls(f, s);
+	write_iscsi(f, s->iscsi);
 	write_memory(f, &ss);
 	write_io(f, &ss);
 	write_pauses(f, &ss);

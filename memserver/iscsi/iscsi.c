@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <time.h>
 
 #include "lib/cleanup.h"
@@ -32,12 +33,13 @@ struct iscsi {
 	struct target_surroundings around;
 	struct exports *exports; /* borrowed */
 	char *folder;            /* owned */
+	char *auth_path;         /* owned; NULL: no CHAP */
 	struct list targets;     /* in order of tid */
 	int32_t next_tid;
 	int next_look;         /* the first target of the next tick */
 	uint64_t seen;         /* exports_generation of the last match */
 	unsigned int silences; /* orders in a row it has not answered */
-	unsigned int restarts;
+	_Atomic unsigned int restarts;
 };
 
 static uint64_t now_ns(void)
@@ -257,21 +259,26 @@ void iscsi_sync(struct iscsi *is)
 
 /* ---- tgtd comes and goes ---- */
 
+static int add_account(struct iscsi *is, const struct chap_account *a)
+{
+	struct tgt_request req = TGT_REQUEST(TGT_ACCOUNT, TGT_NEW, -1);
+	char text[CHAP_NAME_MAX + CHAP_SECRET_MAX + 20];
+	int r;
+
+	snprintf(text, sizeof(text), "user=%s,password=%s", a->user, a->secret);
+	req.text = text;
+	r = tgt_call(tgtd_socket(is->around.tgtd), &req, ASK_MS, NULL);
+	explicit_bzero(text, sizeof(text));
+	return r;
+}
+
 static int add_accounts(struct iscsi *is)
 {
 	const struct chap *chap = &is->around.chap;
-	char text[CHAP_NAME_MAX + CHAP_SECRET_MAX + 20];
 	int r = 0;
 
-	for (size_t i = 0; i < chap->nr && r == 0; i++) {
-		struct tgt_request req = TGT_REQUEST(TGT_ACCOUNT, TGT_NEW, -1);
-
-		snprintf(text, sizeof(text), "user=%s,password=%s", chap->list[i].user,
-			 chap->list[i].secret);
-		req.text = text;
-		r = tgt_call(tgtd_socket(is->around.tgtd), &req, ASK_MS, NULL);
-	}
-	explicit_bzero(text, sizeof(text));
+	for (size_t i = 0; i < chap->nr && r == 0; i++)
+		r = add_account(is, &chap->list[i]);
 	if (r < 0)
 		log_err("iscsi: giving tgtd its CHAP accounts: %s", strerror(-r));
 	return r;
@@ -305,6 +312,122 @@ static void on_down(void *arg)
 		t->sessions = 0;
 		atomic_store(&t->made, false);
 	}
+}
+
+/* ---- other secrets ---- */
+
+/* Unbinds it everywhere, too; sessions that logged in with it stay. */
+static int delete_account(struct iscsi *is, const struct chap_account *a)
+{
+	struct tgt_request req = TGT_REQUEST(TGT_ACCOUNT, TGT_DELETE, -1);
+	char text[CHAP_NAME_MAX + 8];
+
+	snprintf(text, sizeof(text), "user=%s", a->user);
+	req.text = text;
+	return tgt_call(tgtd_socket(is->around.tgtd), &req, ASK_MS, NULL);
+}
+
+static bool is_made(struct target *t)
+{
+	return atomic_load(&t->made) && export_is_lent(t->export);
+}
+
+/* A name and a secret that nobody knows. */
+static int make_guard(struct chap_account *ret)
+{
+	uint8_t random[24];
+
+	memset(ret, 0, sizeof(*ret));
+	if (getrandom(random, sizeof(random), 0) != sizeof(random))
+		return -EIO;
+	for (int i = 0; i < 8; i++)
+		sprintf(ret->user + 2 * i, "%02x", random[i]);
+	for (int i = 0; i < 16; i++)
+		sprintf(ret->secret + 2 * i, "%02x", random[8 + i]);
+	explicit_bzero(random, sizeof(random));
+	return 0;
+}
+
+/*
+ * tgtd (1.0.85, tried) keeps a target's accounts in slots and looks into as many of them as
+ * there are accounts, from the first: the slot that the guard leaves free may hide the
+ * last one, which therefore moves. Never the only one.
+ */
+static int close_gap(struct iscsi *is)
+{
+	const struct chap *chap = &is->around.chap;
+	const struct chap_account *last = NULL;
+	struct target *t;
+	size_t nr = 0;
+	int r = 0;
+
+	for (size_t i = 0; i < chap->nr; i++)
+		if (!chap->list[i].outgoing) {
+			last = &chap->list[i];
+			nr++;
+		}
+	list_for_each_entry(t, &is->targets, link)
+		if (r == 0 && nr > 1 && is_made(t))
+			r = target_rebind_account(t, last);
+	return r;
+}
+
+/*
+ * tgtd lets everybody in to a target that has no account, and knows no change of one: so
+ * one that nobody can use is bound while the old ones go and the new ones come. The chap
+ * lock is held.
+ */
+static int replace_accounts(struct iscsi *is, const struct chap *fresh)
+{
+	struct chap_account guard;
+	struct target *t;
+	int r = make_guard(&guard);
+
+	if (r == 0)
+		r = add_account(is, &guard);
+	list_for_each_entry(t, &is->targets, link)
+		if (r == 0 && is_made(t))
+			r = target_bind_account(t, &guard);
+	for (size_t i = 0; i < is->around.chap.nr && r == 0; i++)
+		r = delete_account(is, &is->around.chap.list[i]);
+	is->around.chap = *fresh;
+	if (r == 0)
+		r = add_accounts(is);
+	list_for_each_entry(t, &is->targets, link)
+		if (r == 0 && is_made(t))
+			r = target_bind_accounts(t);
+	if (r == 0)
+		r = delete_account(is, &guard);
+	if (r == 0)
+		r = close_gap(is);
+	explicit_bzero(&guard, sizeof(guard));
+	return r;
+}
+
+int iscsi_reload(struct iscsi *is, char *why, size_t len)
+{
+	struct chap fresh;
+	int r;
+
+	if (!is || !is->auth_path)
+		return 0;
+	r = chap_load(is->auth_path, &fresh, why, len);
+	if (r < 0)
+		return r;
+	pthread_mutex_lock(&is->around.chap_lock);
+	if (tgtd_is_up(is->around.tgtd))
+		r = replace_accounts(is, &fresh);
+	else
+		is->around.chap = fresh; /* the next one is told of them */
+	pthread_mutex_unlock(&is->around.chap_lock);
+	chap_wipe(&fresh);
+	if (r < 0) {
+		log_err("iscsi: telling tgtd of other secrets: %s; it is ended and "
+			"started with them",
+			strerror(-r));
+		tgtd_kill(is->around.tgtd);
+	}
+	return 1;
 }
 
 /* ---- for administrators ---- */
@@ -423,6 +546,11 @@ unsigned int iscsi_restarts(const struct iscsi *is)
 	return is->restarts;
 }
 
+uint64_t iscsi_refused(const struct iscsi *is)
+{
+	return tgtd_refused(is->around.tgtd);
+}
+
 /* ---- up and down ---- */
 
 static int load_secrets(struct iscsi *is, const char *path)
@@ -450,13 +578,15 @@ int iscsi_start(const struct iscsi_cfg *cfg, struct iscsi **ret)
 	if (!is)
 		return r;
 	list_init(&is->targets);
+	pthread_mutex_init(&is->around.chap_lock, NULL);
 	is->next_tid = 1;
 	is->seen = UINT64_MAX;
 	is->exports = cfg->exports;
 	is->around.acl = cfg->acl;
 	is->folder = strdup(cfg->folder);
 	is->around.folder = is->folder;
-	if (!is->folder)
+	is->auth_path = cfg->auth_path ? strdup(cfg->auth_path) : NULL;
+	if (!is->folder || (cfg->auth_path && !is->auth_path))
 		goto fail;
 	r = -EINVAL;
 	if (strpbrk(cfg->folder, ",= \n")) {
@@ -487,6 +617,8 @@ void iscsi_stop(struct iscsi *is)
 	list_for_each_entry_safe(t, tmp, &is->targets, link)
 		free_target(t);
 	chap_wipe(&is->around.chap);
+	pthread_mutex_destroy(&is->around.chap_lock);
+	free(is->auth_path);
 	free(is->folder);
 	free(is);
 }

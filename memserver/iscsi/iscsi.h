@@ -60,7 +60,16 @@ unsigned int iscsi_sessions(struct iscsi *is, const struct export *e);
 /* Ends the session; it may come back. -ENOENT. */
 int iscsi_kick(struct iscsi *is, uint64_t id);
 
+/*
+ * Reads the file of secrets again and tells tgtd, without ending a session: who logs in from
+ * now on needs the new ones. 1 done, 0 there is no such file; -errno, and `why` says it:
+ * all stays as it was. NULL is fine.
+ */
+int iscsi_reload(struct iscsi *is, char *why, size_t len);
+
 int iscsi_pid(const struct iscsi *is);               /* tgtd's; 0: it is not running */
 unsigned int iscsi_restarts(const struct iscsi *is); /* it has died so often */
+uint64_t iscsi_refused(
+	const struct iscsi *is); /* logins for CHAP, as far as tgtd tells */
 
 #endif

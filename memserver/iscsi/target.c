@@ -95,19 +95,60 @@ static int add_unit(const struct target *t, int32_t tid)
 	return order(t, set, text, GIVE_MS);
 }
 
+static int account_order(const struct target *t, enum tgt_op op, int32_t tid,
+			 const struct chap_account *a)
+{
+	struct tgt_request req = TGT_REQUEST(TGT_ACCOUNT, op, tid);
+	char text[CHAP_NAME_MAX + 8];
+
+	req.outgoing = a->outgoing;
+	snprintf(text, sizeof(text), "user=%s", a->user);
+	return order(t, req, text, GIVE_MS);
+}
+
+static int bind_account(const struct target *t, int32_t tid,
+			const struct chap_account *a)
+{
+	return account_order(t, TGT_BIND, tid, a);
+}
+
 static int bind_accounts(const struct target *t, int32_t tid)
 {
 	const struct chap *chap = &t->around->chap;
-	char text[CHAP_NAME_MAX + 8];
 	int r = 0;
 
-	for (size_t i = 0; i < chap->nr && r == 0; i++) {
-		struct tgt_request req = TGT_REQUEST(TGT_ACCOUNT, TGT_BIND, tid);
+	for (size_t i = 0; i < chap->nr && r == 0; i++)
+		r = bind_account(t, tid, &chap->list[i]);
+	return r;
+}
 
-		req.outgoing = chap->list[i].outgoing;
-		snprintf(text, sizeof(text), "user=%s", chap->list[i].user);
-		r = order(t, req, text, GIVE_MS);
+/* A name that a worker has just taken away (-ENODEV) gets them when it is made again. */
+int target_bind_account(const struct target *t, const struct chap_account *a)
+{
+	int r = 0;
+
+	for (int i = 0; i < TARGET_NAMES && r == 0; i++) {
+		r = bind_account(t, t->tid[i], a);
+		if (r == -ENODEV || r == -EEXIST)
+			r = 0;
 	}
+	return r;
+}
+
+int target_rebind_account(const struct target *t, const struct chap_account *a)
+{
+	for (int i = 0; i < TARGET_NAMES; i++)
+		account_order(t, TGT_UNBIND, t->tid[i], a);
+	return target_bind_account(t, a);
+}
+
+int target_bind_accounts(const struct target *t)
+{
+	const struct chap *chap = &t->around->chap;
+	int r = 0;
+
+	for (size_t i = 0; i < chap->nr && r == 0; i++)
+		r = target_bind_account(t, &chap->list[i]);
 	return r;
 }
 
@@ -140,8 +181,11 @@ static int make_name(const struct target *t, int32_t tid, const char *suffix)
 		r = set_parameters(t, tid);
 	if (r == 0)
 		r = add_unit(t, tid);
-	if (r == 0)
+	if (r == 0) {
+		pthread_mutex_lock(&t->around->chap_lock);
 		r = bind_accounts(t, tid);
+		pthread_mutex_unlock(&t->around->chap_lock);
+	}
 	if (r == 0)
 		r = target_each_rule(t->around->acl, bind_rule, &b);
 	return r;

@@ -12,6 +12,7 @@
 #ifndef MEMSERVER_ISCSI_TARGET_H
 #define MEMSERVER_ISCSI_TARGET_H
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -31,13 +32,16 @@ struct target_surroundings {
 	struct tgtd *tgtd;     /* borrowed */
 	const char *folder;    /* of the files; borrowed */
 	const struct acl *acl; /* borrowed */
-	struct chap chap;      /* empty: nobody is asked who he is */
+	/* Guards `chap` against its change; held by who tells tgtd of accounts. Inside the
+	 * lend lock. */
+	pthread_mutex_t chap_lock;
+	struct chap chap; /* empty: nobody is asked who he is */
 };
 
 struct target {
 	struct list link;
-	const struct target_surroundings *around; /* borrowed */
-	struct export *export;                    /* owned: one reference */
+	struct target_surroundings *around; /* borrowed */
+	struct export *export;              /* owned: one reference */
 	int32_t tid[TARGET_NAMES];
 	_Atomic bool made; /* tgtd may have it */
 	_Atomic uint64_t
@@ -49,6 +53,11 @@ struct target {
 /* An export's loan to tgtd; `arg` is the target. See export.h. */
 extern int target_give(struct export *e, void *arg);
 extern int target_take(struct export *e, void *arg, bool force);
+
+/* Tells tgtd which accounts are for the target's names; the chap lock is held. */
+int target_bind_accounts(const struct target *t);
+int target_bind_account(const struct target *t, const struct chap_account *a);
+int target_rebind_account(const struct target *t, const struct chap_account *a);
 
 /* Calls `fn` with every initiator rule as tgtd wants it: "initiator-address=10.0.0.0/8",
  * "initiator-name=iqn…"; stops at an error and returns it. */

@@ -29,6 +29,7 @@
 #define START_S        20           /* it must take orders by then */
 #define CALM_S         10 /* one that lived so long is started again at once */
 #define PAUSE_NS       (1000 * MS_NS)
+#define SAID_LINE      1024    /* a longer line comes in pieces */
 #define OLDEST         1000074 /* Debian 10's; tested with 1.0.85 */
 #define CONTROL_NUMBER "1"     /* tgtd adds it to the socket's name */
 
@@ -47,8 +48,11 @@ struct tgtd {
 	struct loop_fd watch, reader;
 	struct loop_timer timer;
 	time_t started;
+	char said[4096]; /* not yet a whole line: said_len bytes */
+	size_t said_len;
 	char last[160]; /* the last line it said */
-	struct log_limit limit;
+	struct log_limit limit, refused_limit;
+	_Atomic uint64_t refused;
 };
 
 static time_t now_s(void)
@@ -168,9 +172,28 @@ static int launch(struct tgtd *d)
 		return r;
 	}
 	*d->last = '\0';
+	d->said_len = 0;
 	d->started = now_s();
 	atomic_store(&d->state, TGTD_STARTING);
 	return 0;
+}
+
+/* A wrong secret, an unknown user. tgtd tells the initiator's name, not its address, and
+ * nothing of those that are not on the access list or offer no CHAP. */
+static bool is_refusal(const char *line)
+{
+	return strstr(line, "CHAP initiator auth.: ") ||
+	       strstr(line, "No valid user/pass combination");
+}
+
+static void count_refusal(struct tgtd *d, const char *line)
+{
+	unsigned int held = 0;
+
+	atomic_fetch_add(&d->refused, 1);
+	if (log_limit_ok(&d->refused_limit, &held))
+		log_warn("iscsi: a login was refused: %s (%u like it not shown)", line,
+			 held);
 }
 
 static void say_line(struct tgtd *d, char *line)
@@ -180,28 +203,62 @@ static void say_line(struct tgtd *d, char *line)
 	for (char *c = line; *c; c++)
 		if ((unsigned char)*c < ' ' || *c == '\x7f')
 			*c = '?';
-	snprintf(d->last, sizeof(d->last), "%s", line);
-	if (strstr(line, "io error") && log_limit_ok(&d->limit, &held))
+	snprintf(d->last, sizeof(d->last), "%.159s", line);
+	if (is_refusal(line))
+		count_refusal(d, line);
+	else if (strstr(line, "io error") && log_limit_ok(&d->limit, &held))
 		log_warn("%s (%u like it not shown); a full pool ends so", line, held);
 	else
 		log_debug("%s", line);
 }
 
+/* The end of a line: tgtd ends only some with a newline, but begins all with its name. */
+static char *end_of_line(char *line)
+{
+	char *nl = strchr(line, '\n'),
+	     *next = *line ? strstr(line + 1, "tgtd: ") : NULL;
+
+	if (!nl || (next && next < nl))
+		return next;
+	*nl = '\0';
+	return nl + 1;
+}
+
+static void say_piece(struct tgtd *d, const char *from, const char *end)
+{
+	char line[SAID_LINE];
+
+	snprintf(line, sizeof(line), "%.*s", (int)(end - from), from);
+	if (*line)
+		say_line(d, line);
+}
+
+/* One message is one write: what is there ends with a whole line, unless there is more. */
 static void on_output(void *arg, uint32_t events)
 {
 	struct tgtd *d = arg;
-	char text[4096], *rest = text, *line;
-	ssize_t n = read(d->output, text, sizeof(text) - 1);
+	size_t room = sizeof(d->said) - 1 - d->said_len;
+	ssize_t n = read(d->output, d->said + d->said_len, room);
+	char *line = d->said, *end;
 
 	if (n <= 0) {
 		if (n == 0 || errno != EAGAIN)
 			loop_fd_del(&d->reader);
 		return;
 	}
-	text[n] = '\0';
-	while ((line = strsep(&rest, "\n")))
-		if (*line)
-			say_line(d, line);
+	for (char *c = d->said + d->said_len, *last = c + n; c < last; c++)
+		if (!*c)
+			*c = '\n';
+	d->said_len += (size_t)n;
+	d->said[d->said_len] = '\0';
+	for (; (end = end_of_line(line)); line = end)
+		say_piece(d, line, end);
+	d->said_len = strlen(line);
+	if ((size_t)n < room || line == d->said) {
+		say_piece(d, line, line + d->said_len);
+		d->said_len = 0;
+	}
+	memmove(d->said, line, d->said_len);
 }
 
 /* It has been waited for. */
@@ -394,7 +451,7 @@ int tgtd_start(const struct tgtd_cfg *cfg, struct tgtd **ret)
 		return -ENOMEM;
 	d->cfg = *cfg;
 	d->pidfd = d->output = -1;
-	d->limit = (struct log_limit)LOG_LIMIT_INIT;
+	d->limit = d->refused_limit = (struct log_limit)LOG_LIMIT_INIT;
 	*ret = d; /* `up` wants to know it; taken back on failure */
 	r = loop_timer_init(cfg->loop, &d->timer, look, d);
 	if (r == 0)
@@ -455,6 +512,11 @@ const char *tgtd_socket(const struct tgtd *d)
 int tgtd_pid(const struct tgtd *d)
 {
 	return (int)d->pid;
+}
+
+uint64_t tgtd_refused(const struct tgtd *d)
+{
+	return atomic_load(&d->refused);
 }
 
 const char *tgtd_version(const struct tgtd *d)

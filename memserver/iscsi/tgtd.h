@@ -43,7 +43,8 @@ void tgtd_kill(struct tgtd *d);
 /* (any thread) */
 bool tgtd_is_up(const struct tgtd *d);
 const char *tgtd_socket(const struct tgtd *d);
-int tgtd_pid(const struct tgtd *d); /* 0: not running */
+int tgtd_pid(const struct tgtd *d);          /* 0: not running */
+uint64_t tgtd_refused(const struct tgtd *d); /* logins with a wrong user or secret */
 const char *tgtd_version(const struct tgtd *d);
 
 #endif

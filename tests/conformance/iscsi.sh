@@ -4,7 +4,7 @@
 # iSCSI by memserver's own tgtd, against libiscsi's tools and qemu: names, bytes, memory,
 # who may come in, one door at a time, what happens when tgtd is killed.
 . "$(dirname "$0")/../lib.sh"
-plan 87
+plan 93
 
 new_pool
 iscsi=$(free_port) nbd=$(free_port) nvme=$(free_port)
@@ -123,12 +123,18 @@ refuses "NBD is refused meanwhile" 1 "in use over iSCSI" nbd default 'read 0 4k'
 check "the other export is not concerned" nbd b 'read 0 4k'
 refuses "it can't be dropped" 1 "in use over iSCSI" memctl drop default
 refuses "nor resized" 1 "in use over iSCSI" memctl resize default 512M
+refuses "nor given a limit, which tgtd could not keep" 1 "in use over iSCSI" memctl limit default --iops 100
+refuses "limits of clients are refused with iSCSI" 1 "tgtd knows no limits" memctl limit --clients --iops 100
 kick=$(json who "[c['id'] for c in j][0]")
 check "it can be kicked" memctl kick "$kick"
 check "and comes back by itself" wait_for 20 has_session default
 check "under another id" test "$(json who "[c['id'] for c in j][0]")" != "$kick"
 stop_server user
 check "when it goes who forgets it" wait_for 30 no_session default
+check "then it gets a limit" memctl limit default --iops 100 --bandwidth 8M
+check "and is not offered any more" not_offered default
+check "without the limit" memctl limit default --iops none --bandwidth none
+check "it is" wait_for 20 offered default
 
 # ---- exports come, change and go ----
 
