@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What vmemdirect will not attach to, each with its own message; the process is as before."""
+import ctypes
 import os
 import subprocess
 import sys
@@ -119,6 +120,24 @@ def no_privilege():
         says(refused(argv=["setpriv", f"--bounding-set={dropped}",
                            *attach_argv("--pid", str(process.pid), *RAM, *SSD)]), "needs CAP_SYS_")
         unharmed(process)
+
+
+PTRACE_SEIZE, PTRACE_DETACH, PTRACE_INTERRUPT = 0x4206, 17, 0x4207
+
+
+@test("a process that a debugger holds is refused, and taken when it is let go")
+def traced():
+    process, libc = Paged(), ctypes.CDLL(None, use_errno=True)
+    libc.ptrace.argtypes = [ctypes.c_long] * 4
+    for task in os.listdir(f"/proc/{process.pid}/task"):
+        check(libc.ptrace(PTRACE_SEIZE, int(task), 0, 0) == 0, os.strerror(ctypes.get_errno()))
+    says(refused("--pid", str(process.pid), *RAM, *SSD), "another debugger traces")
+    for task in os.listdir(f"/proc/{process.pid}/task"):
+        libc.ptrace(PTRACE_INTERRUPT, int(task), 0, 0)
+        os.waitpid(int(task), 0)
+        libc.ptrace(PTRACE_DETACH, int(task), 0, 0)
+    Daemon("--pid", str(process.pid), *RAM, *SSD).detach()
+    unharmed(process)
 
 
 @test("a process that is not there, and words that make no sense, are refused")

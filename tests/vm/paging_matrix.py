@@ -8,7 +8,8 @@ import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), ".."))
 from libguest import Guest  # noqa: E402
-from libpaging import B, STATE, T, Daemon, check, main, refused, test  # noqa: E402
+from libpaging import (B, STATE, T, Daemon, check, main, refused, spawn, test,  # noqa: E402
+                       wait_until)
 
 SSD = ("--ssd", f"{T}/swap")
 MIB = 128
@@ -102,6 +103,19 @@ def cache_none():
         disk.truncate(1 << 20)
     drive = ("-drive", f"file={T}/disk,format=raw,cache=none,if=virtio")
     is_refused(guest(options=drive, accesses=LONG), "O_DIRECT", "cache=writeback", options=("--pin", "off"))
+
+
+@test("a vhost-user disk, whose backend has mapped the memory, is refused with the process that did")
+def vhost_user():
+    with open(f"{T}/disk", "wb") as disk:
+        disk.truncate(1 << 20)
+    backend = spawn(["qemu-storage-daemon", "--blockdev", f"driver=file,node-name=d,filename={T}/disk",
+                     "--export", f"vhost-user-blk,id=e,node-name=d,addr.type=unix,addr.path={T}/vhost"])
+    wait_until(lambda: os.path.exists(f"{T}/vhost"), "the backend", alive=backend)
+    # It gets the memory when a driver starts the device: here the firmware's, on its way to the kernel.
+    g = guest(options=("-chardev", f"socket,id=c,path={T}/vhost", "-device",
+                       "vhost-user-blk-pci,chardev=c,bootindex=1"), accesses=LONG)
+    is_refused(g, f"process {backend.pid}", "vhost-user", "vhost-net")
 
 
 VIRSH = """#!/usr/bin/python3
