@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * What monitoring reads: Prometheus text at /metrics, and /healthz, over HTTP on a
- * thread of its own. It only looks, under the locks of what it looks at; a client that
- * is slow or sends nonsense holds one of few places, and the oldest makes room.
+ * thread of its own (lib/httpd.h). It only looks, under the locks of what it looks at.
  */
 #ifndef MEMSERVER_METRICS_H
 #define MEMSERVER_METRICS_H

@@ -16,7 +16,7 @@
 
 struct ctl_server;
 struct iscsi;
-struct metrics;
+struct httpd;
 struct nvme_auth;
 struct secure;
 
@@ -34,7 +34,7 @@ struct server {
 	struct nvme_auth *nvme_auth; /* NULL: NVMe hosts need no secret */
 	struct secure *secure;       /* NULL: no TLS */
 	struct ctl_server *ctl;      /* NULL: not started */
-	struct metrics *metrics;     /* NULL: off or not started */
+	struct httpd *metrics;       /* NULL: off or not started */
 	uint64_t started_ns;         /* CLOCK_MONOTONIC */
 	bool locked;                 /* mlockall worked */
 };

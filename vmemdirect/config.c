@@ -42,6 +42,8 @@ static const char attach_help[] =
 	"  --force           attach though disks opened with O_DIRECT may lose reads\n"
 	"  --resume NAME     go on where a vmemdirect that was killed has stopped\n"
 	"  --auto-resume     with --name: the same if one was killed, else attach\n"
+	"  --metrics ADDR:PORT  figures over HTTP for Prometheus, on loopback (default "
+	"off)\n"
 	"  --state DIR       journals and control sockets (default " CONFIG_STATE_DIR
 	")\n"
 	"  --log LEVEL       err, warning, notice, info (default), debug\n";
@@ -85,6 +87,8 @@ static const char receive_help[] =
 	"  --pin METHOD        how pinned pages are told: auto (default), bpf, kcore, "
 	"off\n"
 	"  --force             though disks opened with O_DIRECT may lose reads\n"
+	"  --metrics ADDR:PORT figures over HTTP for Prometheus, on loopback (default "
+	"off)\n"
 	"  --state DIR         journals and control sockets (default " CONFIG_STATE_DIR
 	")\n"
 	"  --log LEVEL         err, warning, notice, info (default), debug\n";
@@ -129,6 +133,7 @@ enum {
 	OPT_AUTO_RESUME,
 	OPT_STATE,
 	OPT_LOG,
+	OPT_METRICS,
 	OPT_LISTEN,
 	OPT_SOURCE_QMP,
 	OPT_SOURCE_MEMDEV,
@@ -159,6 +164,7 @@ static const struct option options[] = {
 	{ "auto-resume", no_argument, NULL, OPT_AUTO_RESUME },
 	{ "state", required_argument, NULL, OPT_STATE },
 	{ "log", required_argument, NULL, OPT_LOG },
+	{ "metrics", required_argument, NULL, OPT_METRICS },
 	{ "listen", required_argument, NULL, OPT_LISTEN },
 	{ "source-qmp", required_argument, NULL, OPT_SOURCE_QMP },
 	{ "source-memdev", required_argument, NULL, OPT_SOURCE_MEMDEV },
@@ -233,6 +239,22 @@ static int take_log(const char *value)
 	if (log_level_parse(value, &level) < 0)
 		return bad("log", value, "err, warning, notice, info or debug");
 	log_set_level(level);
+	return 0;
+}
+
+/* Nobody is asked who he is: so nobody from outside. */
+static int take_metrics(const char *value, struct config *c)
+{
+	c->metrics_on = strcmp(value, "off") != 0;
+	if (!c->metrics_on)
+		return 0;
+	if (addr_parse(value, CONFIG_METRICS_PORT, &c->metrics) < 0 ||
+	    c->metrics.sa.sa_family == AF_UNIX)
+		return bad("metrics", value, "ADDR:PORT, e.g. 127.0.0.1:9403, or off");
+	if (!addr_is_local(&c->metrics.sa))
+		return bad("metrics", value,
+			   "a loopback address; for other hosts put a proxy in front, "
+			   "or give `vmemdirect metrics` to node_exporter");
 	return 0;
 }
 
@@ -356,6 +378,8 @@ static int take_option(int opt, const char *value, struct config *c)
 				 sizeof(c->state_dir) / 2);
 	case OPT_LOG:
 		return take_log(value);
+	case OPT_METRICS:
+		return take_metrics(value, c);
 	}
 	if (opt == OPT_TO || opt == OPT_PERIOD)
 		return c->watch ? take_watch_option(opt, value, c)

@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "lib/addr.h"
 #include "vmemdirect/guest.h"
 #include "vmemdirect/pager/pin.h"
 #include "vmemdirect/pager/policy.h"
@@ -30,6 +31,8 @@ struct config {
 	uint32_t spin_us, prefetch_pages;
 	enum policy_kind policy;
 	enum pin_method pin;
+	bool metrics_on;
+	struct addr metrics;
 	/* receive only */
 	bool receive, stay_paused, json;
 	char listen[CONFIG_PATH_MAX], source_qmp[CONFIG_PATH_MAX];
@@ -43,6 +46,8 @@ struct config {
 	uint32_t period_ms;
 	char state_dir[CONFIG_PATH_MAX]; /* journals and sockets of all VMs */
 };
+
+#define CONFIG_METRICS_PORT 9403
 
 #define CONFIG_STATE_DIR "/run/vmemdirect"
 

@@ -132,6 +132,7 @@ json_object *ctl_status(const struct vm *v)
 	put(o, "memory_bytes", s.nr_pages << GUEST_PAGE_SHIFT);
 	put(o, "limit_bytes", s.limit << GUEST_PAGE_SHIFT);
 	put(o, "resident_bytes", s.resident << GUEST_PAGE_SHIFT);
+	put(o, "unpaged_bytes", v->plug.unpaged_bytes);
 	put_text(o, "policy", policy_name(v->cfg.policy));
 	put_text(o, "pin_check", pin_name(v->pin));
 	if (v->receive)

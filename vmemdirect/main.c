@@ -16,11 +16,13 @@
 #include <unistd.h>
 
 #include "lib/fault.h"
+#include "lib/httpd.h"
 #include "lib/log.h"
 #include "lib/loop.h"
 #include "lib/size.h"
 #include "vmemdirect/config.h"
 #include "vmemdirect/ctl.h"
+#include "vmemdirect/metrics.h"
 #include "vmemdirect/receive.h"
 #include "vmemdirect/verb_watch.h"
 #include "vmemdirect/verbs.h"
@@ -31,6 +33,9 @@ struct daemon {
 	struct ctl_server *ctl;
 	struct vm vm;
 	struct loop_fd pager_watch, pid_watch;
+	struct loop_timer timer;
+	struct httpd *metrics; /* owned; NULL: off */
+	struct loop_fd metrics_watch;
 	struct receive *receive; /* owned */
 	bool gone;               /* the process, while it was receiving */
 };
@@ -117,6 +122,53 @@ static void on_exit_(void *arg, uint32_t events)
 	stop_if_over(d);
 }
 
+static void on_timer(void *arg)
+{
+	struct daemon *d = arg;
+
+	if (d->vm.state == VM_PAGED)
+		plug_look(&d->vm.plug, &d->vm.guest, d->vm.cfg.qmp);
+	if (d->metrics)
+		httpd_run(d->metrics);
+}
+
+/* ---- metrics ---- */
+
+static char *metrics_of(void *arg, size_t *ret_len)
+{
+	struct daemon *d = arg;
+
+	return metrics_text(ctl_status(&d->vm), ret_len);
+}
+
+static void on_metrics(void *arg, uint32_t events)
+{
+	struct daemon *d = arg;
+
+	httpd_run(d->metrics);
+}
+
+/* Before the attach: a port that is taken must not end a daemon with pages out. One
+ * that goes on with such a VM does so without metrics. */
+static int listen_for_metrics(struct daemon *d, const struct config *cfg)
+{
+	const struct httpd_cfg http = {
+		.addr = cfg->metrics,
+		.text = metrics_of,
+		.arg = d,
+	};
+	int r = cfg->metrics_on ? httpd_start(&http, &d->metrics) : 0;
+
+	return cfg->resume || cfg->auto_resume ? 0 : r;
+}
+
+static int serve_metrics(struct daemon *d)
+{
+	return d->metrics ? loop_fd_add(d->loop, &d->metrics_watch,
+					httpd_fd(d->metrics), EPOLLIN, on_metrics, d)
+			  : 0;
+}
+
 static int serve(struct daemon *d)
 {
 	int r = loop_fd_add(d->loop, &d->pager_watch, pager_event_fd(d->vm.pager),
@@ -127,13 +179,21 @@ static int serve(struct daemon *d)
 				on_exit_, d);
 	if (!r)
 		r = ctl_open(d->loop, &d->vm, &d->ctl);
+	if (!r)
+		r = serve_metrics(d);
+	if (!r)
+		r = loop_timer_init(d->loop, &d->timer, on_timer, d);
 	if (!r) {
+		loop_timer_set(&d->timer, PLUG_LOOK_S * UINT64_C(1000000000),
+			       PLUG_LOOK_S * UINT64_C(1000000000));
 		sd_notify(0, "READY=1");
 		r = loop_run(d->loop);
 	}
 	if (r < 0)
 		log_err("%s; the VM waits for: vmemdirect attach --resume %s",
 			strerror(-r), d->vm.guest.name);
+	loop_timer_fini(&d->timer);
+	loop_fd_del(&d->metrics_watch);
 	loop_fd_del(&d->pager_watch);
 	loop_fd_del(&d->pid_watch);
 	return r;
@@ -155,8 +215,11 @@ static int do_attach(int argc, char **argv)
 	if (!r)
 		r = loop_signals(d.loop, on_signal, &d);
 	if (!r)
+		r = listen_for_metrics(&d, &cfg);
+	if (!r)
 		r = vm_open(&cfg, &d.vm);
 	if (r < 0) {
+		httpd_stop(d.metrics);
 		loop_free(d.loop);
 		return 1;
 	}
@@ -164,6 +227,7 @@ static int do_attach(int argc, char **argv)
 		receive_resume(&d.vm);
 	r = serve(&d);
 	sd_notify(0, "STOPPING=1");
+	httpd_stop(d.metrics);
 	vm_close(&d.vm);
 	ctl_close(d.ctl);
 	rmdir(d.vm.dir);
@@ -201,13 +265,17 @@ static int do_receive(int argc, char **argv)
 	if (!r)
 		r = loop_signals(d.loop, on_signal, &d);
 	if (!r)
+		r = listen_for_metrics(&d, &cfg);
+	if (!r)
 		r = receive_open(&cfg, d.loop, &d.vm, on_received, &d, &d.receive);
 	if (r < 0) {
+		httpd_stop(d.metrics);
 		loop_free(d.loop);
 		return 1;
 	}
 	r = serve(&d);
 	sd_notify(0, "STOPPING=1");
+	httpd_stop(d.metrics);
 	failed = d.vm.state == VM_RECEIVING || !receive_done(d.receive);
 	ctl_close(d.ctl); /* it asks receive for its status */
 	receive_close(d.receive);

@@ -3,6 +3,7 @@
 #include "vmemdirect/metrics.h"
 
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 static json_object *vms[METRICS_VMS_MAX];
@@ -21,6 +22,8 @@ static const struct metric {
 	  NULL, NULL, 1 },
 	{ "resident_bytes", "gauge", "How much is.", NULL, "resident_bytes", NULL, NULL,
 	  1 },
+	{ "unpaged_bytes", "gauge", "Memory the VM got after the attach, not paged.",
+	  NULL, "unpaged_bytes", NULL, NULL, 1 },
 	{ "faults_total", "counter", "Faults by how they ended.", "faults", "tier",
 	  "kind", "tier", 1 },
 	{ "faults_total", "", "", "faults", "zero", "kind", "zero", 1 },
@@ -111,4 +114,21 @@ void metrics_print(FILE *f)
 	}
 	while (nr)
 		json_object_put(vms[--nr]);
+}
+
+char *metrics_text(json_object *status, size_t *ret_len)
+{
+	char *text = NULL;
+	FILE *f = open_memstream(&text, ret_len);
+
+	metrics_begin();
+	metrics_add(status);
+	json_object_put(status);
+	if (!f)
+		return NULL;
+	metrics_print(f);
+	if (fclose(f) == 0)
+		return text;
+	free(text);
+	return NULL;
 }

@@ -15,4 +15,7 @@ void metrics_begin(void);
 void metrics_add(json_object *status); /* a reference is taken */
 void metrics_print(FILE *f);           /* and all are dropped */
 
+/* The text of one VM, free(3)d by the caller; `status` is taken. NULL: no memory. */
+char *metrics_text(json_object *status, size_t *ret_len);
+
 #endif

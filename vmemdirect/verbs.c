@@ -18,13 +18,15 @@
 #include "lib/size.h"
 #include "vmemdirect/config.h"
 #include "vmemdirect/metrics.h"
+#include "vmemdirect/record.h"
 #include "vmemdirect/watch.h"
 
 #define TIMEOUT_MS 10000
 #define PATH_BYTES (CONFIG_PATH_MAX + GUEST_NAME_MAX + 16)
 
 struct verb_opts {
-	const char *state_dir, *name, *ram, *policy, *spec;
+	const char *state_dir, *name, *ram, *policy, *spec, *record;
+	uint32_t every_ms;
 	bool json, watch, wait;
 };
 
@@ -32,6 +34,18 @@ static int usage(const char *text)
 {
 	fprintf(stderr, "usage: vmemdirect %s\n", text);
 	return 2;
+}
+
+/* Seconds with a fraction: "1", "0.1". */
+static int parse_ms(const char *text, uint32_t *ret_ms)
+{
+	char *end;
+	double seconds = strtod(text, &end);
+
+	if (end == text || *end || !(seconds >= 0.01 && seconds <= 86400))
+		return -EINVAL;
+	*ret_ms = (uint32_t)(seconds * 1000);
+	return 0;
 }
 
 /* Options common to all; the VM's name is the first word that is none. */
@@ -43,12 +57,18 @@ static int parse(int argc, char **argv, struct verb_opts *o)
 		{ "ram", required_argument, NULL, 'r' },
 		{ "policy", required_argument, NULL, 'p' },
 		{ "watch", no_argument, NULL, 'W' },
+		{ "record", required_argument, NULL, 'R' },
+		{ "every", required_argument, NULL, 'e' },
 		{ "no-wait", no_argument, NULL, 'w' },
 		{ 0 },
 	};
 	int opt;
 
-	*o = (struct verb_opts){ .state_dir = CONFIG_STATE_DIR, .wait = true };
+	*o = (struct verb_opts){
+		.state_dir = CONFIG_STATE_DIR,
+		.wait = true,
+		.every_ms = 1000,
+	};
 	optind = 1;
 	while ((opt = getopt_long(argc, argv, "", options, NULL)) != -1)
 		switch (opt) {
@@ -66,6 +86,13 @@ static int parse(int argc, char **argv, struct verb_opts *o)
 			break;
 		case 'W':
 			o->watch = true;
+			break;
+		case 'R':
+			o->record = optarg;
+			break;
+		case 'e':
+			if (parse_ms(optarg, &o->every_ms) < 0)
+				return -EINVAL;
 			break;
 		case 'w':
 			o->wait = false;
@@ -211,6 +238,9 @@ static void print_status(json_object *s)
 	printf("  memory      %s, %s resident, limit %s\n",
 	       size_of(s, "memory_bytes", a), size_of(s, "resident_bytes", b),
 	       size_of(s, "limit_bytes", c));
+	if (number(s, "unpaged_bytes"))
+		printf("  not paged   %s came after the attach\n",
+		       size_of(s, "unpaged_bytes", a));
 	printf("  faults      %" PRIu64 " from the tier, %" PRIu64
 	       " on their way, %" PRIu64 " new, %" PRIu64 " waited for room\n",
 	       number(f, "tier"), number(f, "inflight"), number(f, "zero"),
@@ -246,6 +276,26 @@ static int ask_for_watch(void *arg, json_object *req, json_object **ret, char *e
 	return ask(o, o->name, req, ret, error);
 }
 
+static int ask_for_record(void *arg, json_object **ret)
+{
+	const struct verb_opts *o = arg;
+	char error[CTL_ERROR_MAX], path[PATH_BYTES];
+
+	if (!ask(o, o->name, request("status"), ret, error))
+		return 0;
+	/* Its socket goes with the daemon; a killed one leaves it. */
+	socket_path(o, o->name, path);
+	return access(path, F_OK) == 0 ? -EAGAIN : -ENOENT;
+}
+
+/* The first answer says whether there is such a VM; the rest goes to the file. */
+static int record(struct verb_opts *o)
+{
+	const struct record r = { o->record, o->every_ms, ask_for_record, o };
+
+	return record_vm(&r) < 0;
+}
+
 int verbs_status(int argc, char **argv)
 {
 	char error[CTL_ERROR_MAX];
@@ -253,7 +303,8 @@ int verbs_status(int argc, char **argv)
 	struct verb_opts o;
 
 	if (parse(argc, argv, &o) < 0 || o.spec)
-		return usage("status [NAME] [--json | --watch] [--state DIR]");
+		return usage("status [NAME] [--json | --watch | --record FILE [--every "
+			     "SECONDS]] [--state DIR]");
 	if (!o.name && !(o.name = only_vm(&o)))
 		return 1;
 	if (o.watch)
@@ -261,6 +312,10 @@ int verbs_status(int argc, char **argv)
 	if (ask(&o, o.name, request("status"), &s, error) < 0) {
 		fprintf(stderr, "vmemdirect: %s\n", error);
 		return 1;
+	}
+	if (o.record) {
+		json_object_put(s);
+		return record(&o);
 	}
 	if (o.json)
 		puts(json_object_to_json_string_ext(s, JSON_C_TO_STRING_PRETTY));

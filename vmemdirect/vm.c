@@ -286,6 +286,7 @@ int vm_open(const struct config *cfg, struct vm *ret)
 		attach_close(&ret->guest);
 		return r;
 	}
+	plug_begin(&ret->plug, &ret->guest);
 	vm_info(&ret->guest, "%s process %d: %s of memory in %s, the rest on %s",
 		ret->cfg.resume ? "again paging"
 		: cfg->receive  ? "ready to receive into"

@@ -14,6 +14,7 @@
 #include "vmemdirect/pager/page.h"
 #include "vmemdirect/pager/pager.h"
 #include "vmemdirect/pager/pin.h"
+#include "vmemdirect/plug.h"
 #include "vmemdirect/tier/tier.h"
 
 struct receive;
@@ -34,6 +35,7 @@ struct vm {
 	struct pager *pager; /* owned */
 	struct pin *pin;     /* owned; NULL: pinned pages cannot be told */
 	enum vm_state state;
+	struct plug plug;
 	bool storing_fails;
 	uint64_t lost_events;
 	struct receive *receive; /* borrowed; NULL: it did not migrate in */

@@ -3,15 +3,19 @@
 # flavour: asan tsan
 # timeout: 600
 """A paged process keeps every byte whatever fails below it, and whenever its daemon is killed."""
+import http.client
+import json
 import os
 import random
+import socket
 import subprocess
 import sys
 import time
+import xml.etree.ElementTree
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), ".."))
-from libpaging import (B, MIB, STATE, T, Daemon, Limit, Paged, attach_argv, check, main,  # noqa: E402
-                       test, wait_until)
+from libpaging import (B, MIB, STATE, T, TOP, Daemon, Limit, Paged, attach_argv, check, main,  # noqa: E402
+                       refused, test, wait_until)
 
 RAM = ("--ram", "16M")
 SSD = ("--ssd", f"{T}/swap")
@@ -192,6 +196,78 @@ def told():
                             stdout=subprocess.PIPE, env={**os.environ, "TERM": "xterm"})
     check(screen.returncode == 0 and "resident" in screen.stdout and "cold to hot" in screen.stdout,
           screen.stdout)
+    daemon.detach()
+
+
+@test("a recorded run goes on after a kill, ends with the VM, and is drawn: residency against the limit, faults, the disk")
+def recorded():
+    process, daemon = paged()
+    recorder = subprocess.Popen([f"{B}/vmemdirect", "status", "--state", STATE, "t", "--record", f"{T}/run",
+                                 "--every", "0.02"])
+    for size in (24, 8):
+        daemon.order("set", "--ram", f"{size}M")
+        process.expect("run random 3000 50 2")
+        wait_until(lambda: os.path.exists(f"{T}/run") and f'"limit_bytes":{size * MIB},' in open(f"{T}/run").read(),
+                   "the record of it", alive=recorder)
+    daemon.kill()
+    daemon = daemon.resume()
+    daemon.detach()
+    check(recorder.wait(60) == 0, "the recorder's status")
+    lines = [json.loads(line) for line in open(f"{T}/run")]
+    times = [line["time_s"] for line in lines]
+    check(times == sorted(times) and times[0] < 1, times)
+    check({24 * MIB, 8 * MIB} <= {line["limit_bytes"] for line in lines}, lines[-1])
+    check(max(line["faults"]["tier"] for line in lines) > 0, lines[-1])
+    subprocess.run([f"{TOP}/bench/paging/plot", f"{T}/run", f"{T}/run.svg"], check=True)
+    curves = xml.etree.ElementTree.parse(f"{T}/run.svg").findall("{http://www.w3.org/2000/svg}polyline")
+    check(len(curves) == 8, f"{len(curves)} curves")
+    points = [[float(c) for c in p.split(",")] for p in curves[2].get("points").split()]
+    check(len(points) == len(lines) and points[0][1] != points[-1][1], "the limit's curve")
+    missing = subprocess.run([f"{B}/vmemdirect", "status", "--state", STATE, "t", "--record", f"{T}/none"],
+                             stderr=subprocess.PIPE, text=True)
+    check(missing.returncode == 1 and not os.path.exists(f"{T}/none"), missing)
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def get(port, path, method="GET"):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    connection.request(method, path)
+    answer = connection.getresponse()
+    return answer.status, answer.read().decode()
+
+
+@test("metrics over HTTP are those of the verb, on loopback only; a port that is taken is met before the attach")
+def metrics_http():
+    port = free_port()
+    process, daemon = paged("--metrics", f"127.0.0.1:{port}")
+    daemon.wait_squeezed()
+    status, text = get(port, "/metrics")
+    check(status == 200 and f'vmemdirect_limit_bytes{{vm="t"}} {16 * MIB}' in text, text)
+    names = {line.split("{")[0] for line in text.splitlines()}
+    check(names == {line.split("{")[0] for line in daemon.tell("metrics").splitlines()}, names)
+    check(get(port, "/healthz")[0] == 200 and get(port, "/other")[0] == 404, "paths")
+    check(get(port, "/metrics", "POST")[0] == 405, "methods")
+    silent = [socket.create_connection(("127.0.0.1", port)) for _ in range(40)]
+    check(get(port, "/metrics")[0] == 200, "with many who say nothing")
+    for s in silent:
+        s.close()
+    other = Paged(size="16M")
+    said = refused("--pid", str(other.pid), *RAM, "--ssd", f"{T}/other", "--metrics", f"{port}", name="other")
+    check("cannot listen" in said and f":{port}" in said, said)
+    check("loopback" in refused("--pid", str(other.pid), *RAM, *SSD, "--metrics", "0.0.0.0:9403"), "beyond loopback")
+    daemon.kill()
+    with socket.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        taken.bind(("127.0.0.1", port))
+        taken.listen()
+        daemon = Daemon(argv=[f"{B}/vmemdirect", "attach", "--state", STATE, "--resume", "t", "--metrics",
+                              f"127.0.0.1:{port}"])
+    process.expect("verify")
     daemon.detach()
 
 

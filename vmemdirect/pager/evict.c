@@ -491,7 +491,8 @@ static void step_back(void)
 	const struct sched_param none = { 0 };
 
 	sched_setscheduler(0, SCHED_BATCH, &none);
-	setpriority(PRIO_PROCESS, (id_t)gettid(), getpriority(PRIO_PROCESS, 0) + EVICTOR_NICE);
+	setpriority(PRIO_PROCESS, (id_t)gettid(),
+		    getpriority(PRIO_PROCESS, 0) + EVICTOR_NICE);
 }
 
 static void *evictor_main(void *arg)
