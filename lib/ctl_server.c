@@ -43,6 +43,8 @@ struct ctl_server {
 	struct loop *loop;
 	const struct ctl_handler *table;
 	void *arg;
+	const struct ctl_policy *policy; /* borrowed; NULL: none */
+	void *policy_arg;
 	struct ctl_socket sock;
 	struct loop_fd watch;
 	struct loop_timer tick;
@@ -51,6 +53,8 @@ struct ctl_server {
 	unsigned int nr_clients;
 	struct log_limit limit;
 };
+
+const char *const ctl_role_names[] = { "nobody", "viewer", "operator", "admin" };
 
 static time_t now_s(void)
 {
@@ -68,6 +72,21 @@ int ctl_fail(struct ctl_call *call, int error, const char *fmt, ...)
 	vsnprintf(call->error, sizeof(call->error), fmt, ap);
 	va_end(ap);
 	return -error;
+}
+
+int ctl_need(struct ctl_call *call, enum ctl_role role)
+{
+	if (call->peer->role >= role)
+		return 0;
+	return ctl_fail(call, EACCES, "%.64s: it takes the role %s, and yours is %s",
+			call->cmd, ctl_role_names[role],
+			ctl_role_names[call->peer->role]);
+}
+
+void ctl_server_police(struct ctl_server *s, const struct ctl_policy *p, void *arg)
+{
+	s->policy = p;
+	s->policy_arg = arg;
 }
 
 static void client_free(struct ctl_client_conn *c)
@@ -102,6 +121,19 @@ static struct json_object *describe(const struct ctl_handler *table)
 	return o;
 }
 
+static int run(struct ctl_server *s, const struct ctl_handler *h, struct ctl_call *call)
+{
+	int r = ctl_need(call, h->role);
+	bool tell = r < 0 || h->role > CTL_VIEWER;
+
+	if (r == 0)
+		r = h->fn(call, s->arg);
+	tell |= r == -EACCES;
+	if (tell && s->policy && s->policy->audit)
+		s->policy->audit(call, r, s->policy_arg);
+	return r;
+}
+
 static int dispatch(struct ctl_server *s, struct ctl_call *call)
 {
 	const struct ctl_handler *h = s->table;
@@ -109,7 +141,7 @@ static int dispatch(struct ctl_server *s, struct ctl_call *call)
 	while (h->name && strcmp(h->name, call->cmd))
 		h++;
 	if (h->name)
-		return h->fn(call, s->arg);
+		return run(s, h, call);
 	if (strcmp(call->cmd, "help"))
 		return ctl_fail(call, EOPNOTSUPP, "no command '%.64s'; try help",
 				call->cmd);
@@ -278,6 +310,7 @@ static void peer_fill(int fd, struct ctl_peer *p)
 	p->pid = cred.pid;
 	p->uid = cred.uid;
 	p->gid = cred.gid;
+	p->role = CTL_ADMIN;
 	snprintf(p->text, sizeof(p->text), "uid %u pid %d", p->uid, p->pid);
 }
 
@@ -299,6 +332,8 @@ static void client_new(struct ctl_server *s, int fd)
 	c->fd = fd;
 	c->active = now_s();
 	peer_fill(fd, &c->peer);
+	if (s->policy && s->policy->role)
+		c->peer.role = s->policy->role(fd, &c->peer, s->policy_arg);
 	list_add_tail(&s->clients, &c->link);
 	if (!s->nr_clients++)
 		loop_timer_set(&s->tick, NS_PER_S, NS_PER_S);

@@ -19,12 +19,17 @@ struct ctl_server;
 #define CTL_CLIENTS_MAX   32
 #define CTL_STUCK_SECONDS 30 /* a reply nobody reads is given up after this */
 
+/* How far somebody may go: each may what those before it may. */
+enum ctl_role { CTL_NOBODY, CTL_VIEWER, CTL_OPERATOR, CTL_ADMIN };
+extern const char *const ctl_role_names[CTL_ADMIN + 1]; /* "viewer" */
+
 /* Who asks, as the kernel says (SO_PEERCRED, at the time of connect). */
 struct ctl_peer {
 	pid_t pid;
 	uid_t uid;
 	gid_t gid;
-	char text[48]; /* "uid 0 pid 77", for logs */
+	enum ctl_role role;
+	char text[112]; /* "uid 0 pid 77", for logs */
 };
 
 /* One request while its handler runs. */
@@ -44,6 +49,7 @@ struct ctl_handler {
 	ctl_fn fn;
 	const char
 		*help; /* arguments and purpose, one line; "help" answers with them */
+	enum ctl_role role; /* the least that may; CTL_NOBODY: anybody */
 };
 
 /* Says why the request is refused: `return ctl_fail(call, ENOENT, "no export %s", n);`
@@ -59,6 +65,21 @@ int ctl_fail(struct ctl_call *call, int error, const char *fmt, ...)
  */
 int ctl_server_open(struct loop *l, const char *path, const struct ctl_handler *table,
 		    void *arg, struct ctl_server **ret);
+
+/*
+ * Who may do what, and who is told. `role` is asked once for each client (without it all
+ * are administrators), `audit` is called after each request that needed more than a
+ * viewer, or was refused for its role. `p` and `arg` are borrowed until the server closes.
+ */
+struct ctl_policy {
+	enum ctl_role (*role)(int fd, const struct ctl_peer *peer, void *arg);
+	void (*audit)(const struct ctl_call *call, int r, void *arg);
+};
+void ctl_server_police(struct ctl_server *s, const struct ctl_policy *p, void *arg);
+
+/* 0, or -EACCES after ctl_fail: the caller is less than `role`. For handlers whose
+ * arguments make the difference. */
+int ctl_need(struct ctl_call *call, enum ctl_role role);
 
 /* Ends every client and removes the socket file. NULL is fine. */
 void ctl_server_close(struct ctl_server *s);

@@ -17,6 +17,7 @@
 #include "lib/log.h"
 #include "memserver/export.h"
 #include "memserver/nvme/auth_msg.h"
+#include "memserver/roles.h"
 #include "memserver/secure.h"
 
 struct acl;
@@ -46,6 +47,8 @@ struct server_cfg {
 	struct secure_cfg tls; /* its strings are owned here */
 
 	char *control_path;
+	struct roles_cfg roles; /* its strings are owned here */
+	char *audit;            /* NULL: no audit log */
 	bool metrics_on;
 	struct addr metrics;
 

@@ -26,24 +26,28 @@ static int set_path(const char **field, const char *value, const char **ret_why)
 	return 0;
 }
 
-#define PATH_KEY(NAME, FIELD)                                                    \
+#define TEXT_KEY(NAME, FIELD)                                                    \
 	int config_set_##NAME(struct server_cfg *cfg, const char *value,         \
 			      const char **ret_why)                              \
 	{                                                                        \
-		return set_path(&cfg->tls.FIELD, value, ret_why);                \
+		return set_path((const char **)&cfg->FIELD, value, ret_why);     \
 	}                                                                        \
 	void config_show_##NAME(const struct config_key *key,                    \
 				const struct server_cfg *cfg, config_show_fn fn, \
 				void *arg)                                       \
 	{                                                                        \
-		if (cfg->tls.FIELD)                                              \
-			fn(key->name, cfg->tls.FIELD, arg);                      \
+		if (cfg->FIELD)                                                  \
+			fn(key->name, cfg->FIELD, arg);                          \
 	}
-PATH_KEY(tls_cert, files.cert)
-PATH_KEY(tls_key, files.key)
-PATH_KEY(tls_ca, files.ca)
-PATH_KEY(tls_psk, files.psk)
-PATH_KEY(tls_clients, clients)
+TEXT_KEY(tls_cert, tls.files.cert)
+TEXT_KEY(tls_key, tls.files.key)
+TEXT_KEY(tls_ca, tls.files.ca)
+TEXT_KEY(tls_psk, tls.files.psk)
+TEXT_KEY(tls_clients, tls.clients)
+TEXT_KEY(admin_group, roles.group[CTL_ADMIN])
+TEXT_KEY(operator_group, roles.group[CTL_OPERATOR])
+TEXT_KEY(viewer_group, roles.group[CTL_VIEWER])
+TEXT_KEY(audit, audit)
 
 int config_set_tls_min(struct server_cfg *cfg, const char *value, const char **ret_why)
 {
@@ -132,8 +136,15 @@ const char *config_tls_check(struct server_cfg *cfg, bool mode_given,
 
 void config_tls_fini(struct server_cfg *cfg)
 {
-	const char *all[] = { cfg->tls.files.cert, cfg->tls.files.key,
-			      cfg->tls.files.ca, cfg->tls.files.psk, cfg->tls.clients };
+	const char *all[] = { cfg->tls.files.cert,
+			      cfg->tls.files.key,
+			      cfg->tls.files.ca,
+			      cfg->tls.files.psk,
+			      cfg->tls.clients,
+			      cfg->roles.group[CTL_ADMIN],
+			      cfg->roles.group[CTL_OPERATOR],
+			      cfg->roles.group[CTL_VIEWER],
+			      cfg->audit };
 
 	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
 		free((char *)(uintptr_t)all[i]);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The words of the configuration that are about TLS, for the table of config_keys.c,
+ * The words of the configuration that are about TLS and administrators, for the table of config_keys.c,
  * and what must hold between them. Main thread, at start.
  */
 #ifndef MEMSERVER_CONFIG_TLS_H
@@ -23,6 +23,12 @@ CONFIG_TLS_KEY(tls_min);
 CONFIG_TLS_KEY(tls_clients);
 CONFIG_TLS_KEY(nbd_tls);
 CONFIG_TLS_KEY(nbd_tls_unix);
+
+/* Who may administrate. */
+CONFIG_TLS_KEY(admin_group);
+CONFIG_TLS_KEY(operator_group);
+CONFIG_TLS_KEY(viewer_group);
+CONFIG_TLS_KEY(audit);
 
 /*
  * Fills in what follows (with keys to show, NBD requires TLS unless `mode_given`); NULL,

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <json-c/json.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -15,9 +16,11 @@
 #include "lib/fault.h"
 #include "lib/log.h"
 #include "lib/size.h"
+#include "memserver/audit.h"
 #include "memserver/ctl_stat.h"
 #include "memserver/iscsi/iscsi.h"
 #include "memserver/nvme/auth.h"
+#include "memserver/roles.h"
 #include "memserver/secure.h"
 #include "memserver/server.h"
 
@@ -328,6 +331,7 @@ int ctl_reload(struct server *s, const char *who, char *why)
 				"were; the log says where",
 				s->cfg.nvme_auth);
 	}
+	audit_reopen(s->audit);
 	if (r == 0)
 		r = reload_iscsi(s, why);
 	if (r == 0)
@@ -343,7 +347,7 @@ static int do_reload(struct ctl_call *call, void *arg)
 	char why[TLS_ERROR_MAX] = "";
 	int r;
 
-	if (!s->nvme_auth && !s->secure && !s->cfg.iscsi_auth)
+	if (!s->nvme_auth && !s->secure && !s->cfg.iscsi_auth && !s->audit)
 		return ctl_fail(call, ENOENT,
 				"there are no secrets to read again: it runs without "
 				"--nvme-auth, --iscsi-auth and TLS");
@@ -361,6 +365,8 @@ static int do_log_level(struct ctl_call *call, void *arg)
 	if (r == -EINVAL || (!r && log_level_parse(name, &level) < 0))
 		return ctl_fail(call, EINVAL,
 				"levels are err, warning, notice, info and debug");
+	if (!r && ctl_need(call, CTL_ADMIN) < 0)
+		return -EACCES;
 	if (!r) {
 		log_set_level(level);
 		s->cfg.log_level = level;
@@ -424,23 +430,29 @@ static int do_version(struct ctl_call *call, void *arg)
 }
 
 static const struct ctl_handler table[] = {
-	{ "list", ctl_list, "the exports" },
-	{ "create", do_create, "name, size, [quota], [tls]: makes an export" },
-	{ "resize", do_resize, "name, size, [quota]: shrinks only when not in use" },
+	{ "list", ctl_list, "the exports", CTL_VIEWER },
+	{ "create", do_create, "name, size, [quota], [tls]: makes an export",
+	  CTL_OPERATOR },
+	{ "resize", do_resize, "name, size, [quota]: shrinks only when not in use",
+	  CTL_OPERATOR },
 	{ "limit", do_limit,
-	  "name or clients, [bandwidth], [iops]: a second; 0 is none" },
-	{ "drop", do_drop, "name, [force]: removes an export and its bytes" },
-	{ "stat", ctl_stat,
-	  "[name]: counters, latencies, memory; a name adds clients" },
-	{ "who", ctl_who, "[after]: up to 1000 connections with ids above `after`" },
-	{ "kick", do_kick, "id: ends a connection" },
-	{ "show-config", do_show_config, "the configuration in effect" },
+	  "name or clients, [bandwidth], [iops]: a second; 0 is none", CTL_OPERATOR },
+	{ "drop", do_drop, "name, [force]: removes an export and its bytes",
+	  CTL_OPERATOR },
+	{ "stat", ctl_stat, "[name]: counters, latencies, memory; a name adds clients",
+	  CTL_VIEWER },
+	{ "who", ctl_who, "[after]: up to 1000 connections with ids above `after`",
+	  CTL_VIEWER },
+	{ "kick", do_kick, "id: ends a connection", CTL_OPERATOR },
+	{ "show-config", do_show_config, "the configuration in effect", CTL_VIEWER },
 	{ "reload", do_reload,
-	  "reads the files of certificates, secrets and clients again" },
-	{ "log-level", do_log_level, "[level]: shows or sets what is logged" },
-	{ "fault", do_fault, "[set]: shows or arms fault points, for tests" },
-	{ "version", do_version, "version, process and uptime" },
-	{ NULL, NULL, NULL },
+	  "reads the files of certificates, secrets and clients again", CTL_ADMIN },
+	{ "log-level", do_log_level, "[level]: shows or sets what is logged",
+	  CTL_VIEWER },
+	{ "fault", do_fault, "[set]: shows or arms fault points, for tests",
+	  CTL_ADMIN },
+	{ "version", do_version, "version, process and uptime", CTL_VIEWER },
+	{ NULL, NULL, NULL, CTL_NOBODY },
 };
 
 static const char *remedy(int error)
@@ -457,9 +469,44 @@ static const char *remedy(int error)
 	}
 }
 
-int ctl_start(struct server *s)
+static enum ctl_role role_of(int fd, const struct ctl_peer *peer, void *arg)
+{
+	const struct server *s = arg;
+
+	return roles_of_peer(&s->roles, fd, peer);
+}
+
+static void tell_audit(const struct ctl_call *call, int r, void *arg)
+{
+	const struct server *s = arg;
+
+	audit_call(s->audit, call, r);
+}
+
+static const struct ctl_policy policy = { role_of, tell_audit };
+
+/* With roles everybody may connect, and is asked for a group. */
+static int open_socket(struct server *s)
 {
 	int r = ctl_server_open(s->loop, s->cfg.control_path, table, s, &s->ctl);
+
+	if (r < 0)
+		return r;
+	ctl_server_police(s->ctl, &policy, s);
+	if (s->roles.by_group && chmod(s->cfg.control_path, 0666) < 0)
+		return -errno;
+	return 0;
+}
+
+int ctl_start(struct server *s)
+{
+	int r = roles_init(&s->roles, &s->cfg.roles);
+
+	if (r == 0)
+		r = audit_open(s->cfg.audit, &s->audit);
+	if (r < 0)
+		return r;
+	r = open_socket(s);
 
 	if (r < 0)
 		log_err("control %s: cannot listen: %s; %s", s->cfg.control_path,
@@ -473,4 +520,6 @@ void ctl_stop(struct server *s)
 {
 	ctl_server_close(s->ctl);
 	s->ctl = NULL;
+	audit_close(s->audit);
+	s->audit = NULL;
 }

@@ -12,8 +12,10 @@
 #include "memserver/door.h"
 #include "memserver/exports.h"
 #include "memserver/pool.h"
+#include "memserver/roles.h"
 #include "memserver/worker.h"
 
+struct audit;
 struct ctl_server;
 struct iscsi;
 struct httpd;
@@ -33,10 +35,12 @@ struct server {
 	struct iscsi *iscsi;         /* NULL: off or not started */
 	struct nvme_auth *nvme_auth; /* NULL: NVMe hosts need no secret */
 	struct secure *secure;       /* NULL: no TLS */
-	struct ctl_server *ctl;      /* NULL: not started */
-	struct httpd *metrics;       /* NULL: off or not started */
-	uint64_t started_ns;         /* CLOCK_MONOTONIC */
-	bool locked;                 /* mlockall worked */
+	struct roles roles;
+	struct audit *audit;    /* NULL: no audit log */
+	struct ctl_server *ctl; /* NULL: not started */
+	struct httpd *metrics;  /* NULL: off or not started */
+	uint64_t started_ns;    /* CLOCK_MONOTONIC */
+	bool locked;            /* mlockall worked */
 };
 
 #endif

@@ -241,11 +241,12 @@ static int do_fault(struct ctl_call *call, void *arg)
 }
 
 static const struct ctl_handler table[] = {
-	{ "status", do_status, "all that is known of the VM" },
-	{ "heat", do_heat, "cells=N: residency and heat along the memory" },
-	{ "set", do_set, "ram=SIZE, policy=NAME" },
-	{ "detach", do_detach, "bring everything back and end" },
-	{ "fault", do_fault, "spec=NAME=ERRNO...: make a fault point fail" },
+	{ "status", do_status, "all that is known of the VM", CTL_NOBODY },
+	{ "heat", do_heat, "cells=N: residency and heat along the memory", CTL_NOBODY },
+	{ "set", do_set, "ram=SIZE, policy=NAME", CTL_NOBODY },
+	{ "detach", do_detach, "bring everything back and end", CTL_NOBODY },
+	{ "fault", do_fault, "spec=NAME=ERRNO...: make a fault point fail",
+	  CTL_NOBODY },
 	{ 0 },
 };
 

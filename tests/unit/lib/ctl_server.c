@@ -59,10 +59,10 @@ static int do_big(struct ctl_call *call, void *arg)
 }
 
 static const struct ctl_handler table[] = {
-	{ "echo", do_echo, "text=TEXT: says it back" },
-	{ "who", do_who, "who asks" },
-	{ "big", do_big, "len=N: a long answer" },
-	{ NULL, NULL, NULL },
+	{ "echo", do_echo, "text=TEXT: says it back", CTL_NOBODY },
+	{ "who", do_who, "who asks", CTL_NOBODY },
+	{ "big", do_big, "len=N: a long answer", CTL_NOBODY },
+	{ NULL, NULL, NULL, CTL_NOBODY },
 };
 
 static void *run(void *arg)

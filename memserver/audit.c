@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Requests and what came of them in, lines of JSON appended to a file out. */
+#include "memserver/audit.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <json-c/json.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/uio.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "lib/log.h"
+
+struct audit {
+	const char *path;
+	int fd;
+	struct log_limit limit;
+};
+
+static int open_file(const char *path)
+{
+	int fd = open(path,
+		      O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW |
+			      O_NONBLOCK,
+		      0600);
+
+	if (fd < 0)
+		log_err("--audit %s: %s", path, strerror(errno));
+	return fd;
+}
+
+int audit_open(const char *path, struct audit **ret)
+{
+	struct audit *a;
+
+	*ret = NULL;
+	if (!path)
+		return 0;
+	a = calloc(1, sizeof(*a));
+	if (!a)
+		return -ENOMEM;
+	a->path = path;
+	a->limit = (struct log_limit)LOG_LIMIT_INIT;
+	a->fd = open_file(path);
+	if (a->fd < 0) {
+		free(a);
+		return -EIO;
+	}
+	*ret = a;
+	return 0;
+}
+
+void audit_close(struct audit *a)
+{
+	if (!a)
+		return;
+	close(a->fd);
+	free(a);
+}
+
+void audit_reopen(struct audit *a)
+{
+	int fd = a ? open_file(a->path) : -1;
+
+	if (fd < 0)
+		return;
+	close(a->fd);
+	a->fd = fd;
+}
+
+static void put(struct json_object *o, const char *key, const char *text)
+{
+	json_object_object_add(o, key, json_object_new_string(text));
+}
+
+static void put_time(struct json_object *o)
+{
+	struct timespec now;
+	struct tm tm;
+	char text[40];
+	size_t n;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	gmtime_r(&now.tv_sec, &tm);
+	n = strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &tm);
+	snprintf(text + n, sizeof(text) - n, ".%03ldZ", now.tv_nsec / 1000000);
+	put(o, "time", text);
+}
+
+/* What was asked, without what is secret. */
+static void put_request(struct json_object *o, const struct ctl_call *call)
+{
+	struct json_object *args = json_object_new_object();
+
+	json_object_object_foreach(call->req, key, value)
+	{
+		if (strcmp(key, "password") != 0 && strcmp(key, "cmd") != 0)
+			json_object_object_add(args, key, json_object_get(value));
+	}
+	put(o, "what", call->cmd);
+	json_object_object_add(o, "arguments", args);
+}
+
+void audit_call(struct audit *a, const struct ctl_call *call, int r)
+{
+	struct json_object *o;
+	const char *text;
+	struct iovec v[2] = { { 0 }, { "\n", 1 } };
+	size_t len;
+
+	if (!a || !call->req)
+		return;
+	o = json_object_new_object();
+	put_time(o);
+	put(o, "who", call->peer->text);
+	put(o, "role", ctl_role_names[call->peer->role]);
+	put_request(o, call);
+	put(o, "result", r < 0 ? "refused" : "done");
+	if (r < 0)
+		put(o, "error", *call->error ? call->error : strerror(-r));
+	text = json_object_to_json_string_length(
+		o, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE, &len);
+	v[0].iov_base = (void *)(uintptr_t)text;
+	v[0].iov_len = len;
+	if (text && writev(a->fd, v, 2) != (ssize_t)len + 1 &&
+	    log_limit_ok(&a->limit, &(unsigned int){ 0 }))
+		log_err("--audit %s: %s: what administrators do is not recorded",
+			a->path, strerror(errno));
+	json_object_put(o);
+}
