@@ -1,28 +1,26 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Pages in, three kinds of places out; the router's thread. RAM: neighbours are
- * collected into one pwritev to the memory object, which costs no page fault (one per
- * 4 KiB is what plain QEMU pays on arrival). Tier: neighbours are gathered into 1 MiB
- * buffers and written asynchronously; a write never overtakes another of the same
- * pages.
+ * collected into runs that a thread of its own writes (ramwrite.h), without a page
+ * fault (one per 4 KiB is what plain QEMU pays on arrival). Tier: neighbours are
+ * gathered into 1 MiB buffers and written asynchronously; a write never overtakes
+ * another of the same pages. So receiving, RAM and tier go on side by side.
  */
 #include "vmemdirect/migrate/place.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/uio.h>
 
 #include "lib/fault.h"
 #include "lib/list.h"
 #include "lib/log.h"
+#include "vmemdirect/migrate/ramwrite.h"
 #include "vmemdirect/migrate/rule.h"
 
-#define RAM_RUN      256 /* pages of one pwritev */
 #define GATHER_PAGES 256 /* of one write to the tier: 1 MiB */
 #define GATHERS      16
 #define GAP_PAGES    16 /* this many pages nobody needs are written along */
@@ -43,9 +41,7 @@ struct place {
 	uint32_t samples;
 	int error;
 
-	uint64_t run_pfn; /* the run of RAM pages that is being collected */
-	unsigned int run_nr;
-	struct iovec run[RAM_RUN];
+	struct ramwrite *ram; /* owned */
 
 	uint8_t *buffers;    /* owned mapping */
 	struct gather *open; /* the one that is being filled, or NULL */
@@ -55,8 +51,6 @@ struct place {
 	_Atomic uint64_t to_ram, to_tier, zero, again, promoted, again_on_tier, seen,
 		in_ram, tier_writes, history_ram, history_tier;
 };
-
-_Static_assert(RAM_RUN <= IOV_MAX, "one call takes a run");
 
 /* One thread writes them. */
 static void count(_Atomic uint64_t *c, uint64_t n)
@@ -90,45 +84,43 @@ static int punch(struct place *p, uint64_t pfn, uint64_t nr)
 		       : 0;
 }
 
+uint64_t place_post(struct place *p)
+{
+	int r = ramwrite_post(p->ram);
+
+	if (r < 0)
+		fail(p, r);
+	return ramwrite_posted(p->ram);
+}
+
+int place_wait(struct place *p, uint64_t ticket)
+{
+	int r = ramwrite_wait(p->ram, ticket);
+
+	return r < 0 ? fail(p, r) : p->error;
+}
+
 int place_settle(struct place *p)
 {
-	const struct guest_block *b;
-	ssize_t len = (ssize_t)p->run_nr << GUEST_PAGE_SHIFT, n;
-	int r = fault_point("place.ram");
-
-	if (!p->run_nr || p->error)
-		return p->error;
-	b = guest_block_of(p->g, p->run_pfn);
-	n = r < 0 ? r
-		  : pwritev(b->fd, p->run, (int)p->run_nr,
-			    (off_t)guest_offset(b, p->run_pfn));
-	if (n != len) {
-		r = r < 0 ? r : n < 0 ? -errno : -ENOMEM;
-		vm_err(p->g, "no memory for the pages of the migration: %s",
-		       strerror(-r));
-		return fail(p, r);
-	}
-	p->run_nr = 0;
-	return 0;
+	return place_wait(p, place_post(p));
 }
 
 static int to_ram(struct place *p, uint64_t pfn, const uint8_t *bytes)
 {
-	const struct guest_block *b;
+	struct ramwrite_run *run = ramwrite_open(p->ram);
+	uint64_t end = run->pfn + run->nr;
 
-	if (p->run_nr) {
-		b = guest_block_of(p->g, p->run_pfn);
-		if ((pfn != p->run_pfn + p->run_nr || p->run_nr == RAM_RUN ||
-		     pfn >= guest_block_end(b)) &&
-		    place_settle(p) < 0)
-			return p->error;
+	if (run->nr && (pfn != end || run->nr == RAMWRITE_PAGES ||
+			pfn >= guest_block_end(guest_block_of(p->g, run->pfn)))) {
+		place_post(p);
+		run = ramwrite_open(p->ram);
 	}
-	if (!p->run_nr)
-		p->run_pfn = pfn;
-	p->run[p->run_nr++] = (struct iovec){ (void *)bytes, GUEST_PAGE_SIZE };
+	if (!run->nr)
+		run->pfn = pfn;
+	run->page[run->nr++] = (struct iovec){ (void *)bytes, GUEST_PAGE_SIZE };
 	pager_adopt_resident(p->t, pfn);
 	count(&p->to_ram, 1);
-	return 0;
+	return p->error;
 }
 
 /* ---- the tier ---- */
@@ -291,7 +283,7 @@ int place_zero(struct place *p, uint64_t pfn)
 	if (at == PAGER_NOWHERE)
 		return 0;
 	if (at == PAGER_IN_RAM) {
-		r = place_settle(p); /* it may be in the run */
+		r = place_settle(p); /* it may be on its way */
 		if (!r)
 			r = punch(p, pfn, 1);
 		atomic_fetch_sub(&p->in_ram, 1);
@@ -373,6 +365,8 @@ int place_new(const struct guest *g, struct page_table *t, struct tier *tier,
 	r = tier_queue_open(tier, GATHERS, &p->queue);
 	if (!r)
 		r = empty_guest(p);
+	if (!r)
+		r = ramwrite_new(g, &p->ram);
 	if (r < 0)
 		goto fail;
 	*ret = p;
@@ -386,6 +380,7 @@ void place_free(struct place *p)
 {
 	if (!p)
 		return;
+	ramwrite_free(p->ram);
 	while (p->under_way)
 		wait_some(p);
 	tier_queue_close(p->queue);

@@ -8,7 +8,7 @@
  * counts: in RAM where it is there, or can be there, else on the tier. Nothing is ever
  * read back or moved out. In the end the pager is told how hot each page is.
  *
- * Router's thread only; counters may be read by any. Nothing allocates after
+ * Router's thread only, which shares the work with a thread for RAM; counters may be read by any. Nothing allocates after
  * place_new. After an error every call returns it: the migration has failed, the
  * source keeps the VM.
  */
@@ -51,11 +51,16 @@ void place_free(struct place *p); /* NULL is fine; waits for what is under way *
 int place_learn(struct place *p, uint8_t *age, uint32_t samples,
 		unsigned int chunk_pages);
 
-/* One page; `bytes` must stay until place_settle. */
+/* One page; `bytes` must stay until place_wait with a ticket drawn later. */
 int place_page(struct place *p, uint64_t pfn, const uint8_t *bytes);
 int place_zero(struct place *p, uint64_t pfn);
 
-/* All bytes given are copied: the caller may use the buffer again. */
+/* A ticket for all bytes given so far; once it was waited for they are copied and the
+ * caller may use their buffer again. */
+uint64_t place_post(struct place *p);
+int place_wait(struct place *p, uint64_t ticket);
+
+/* Both: they are copied now. */
 int place_settle(struct place *p);
 
 /* All pages are where they belong, the tier's acknowledged. */

@@ -304,6 +304,23 @@ static int on_event(struct router *r, const struct stream_event *e, const uint8_
 	return forward(r, raw, len);
 }
 
+/* The rest from `at` on goes over to the other half, as soon as that is free. */
+static int take_other_half(struct router *r, size_t at)
+{
+	unsigned int half = r->in != r->both;
+	uint8_t *rest = r->in + at;
+	int error = 0;
+
+	r->in_len -= at;
+	if (r->place) {
+		r->half_ticket[half] = place_post(r->place);
+		error = place_wait(r->place, r->half_ticket[!half]);
+		r->in = r->both + (half ? 0 : IN_BYTES);
+	}
+	memmove(r->in, rest, r->in_len);
+	return error;
+}
+
 /* Everything in the buffer that is complete. */
 static int take_pieces(struct router *r)
 {
@@ -318,12 +335,10 @@ static int take_pieces(struct router *r)
 	}
 	if (n < 0)
 		return router_broken(r, r->stream.why);
-	if (!error && r->place && place_settle(r->place) < 0)
+	if (!error && take_other_half(r, at) < 0)
 		return router_broken(r, "a page could not be placed");
 	if (!error)
 		error = flush(r);
-	memmove(r->in, r->in + at, r->in_len - at);
-	r->in_len -= at;
 	return error;
 }
 
@@ -472,7 +487,7 @@ int router_start(const struct router_cfg *cfg, const struct guest *g,
 	atomic_store(&r->state, HANDOVER_LISTENING);
 	pthread_mutex_init(&r->lock, NULL);
 	r->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	r->in = malloc(IN_BYTES);
+	r->in = r->both = malloc(2 * IN_BYTES);
 	r->out = malloc(OUT_BYTES);
 	if (!r->in || !r->out || r->event_fd < 0)
 		goto fail;
@@ -525,7 +540,7 @@ void router_free(struct router *r)
 	if (r->event_fd >= 0)
 		close(r->event_fd);
 	pthread_mutex_destroy(&r->lock);
-	free(r->in);
+	free(r->both);
 	free(r->out);
 	free(r->tail);
 	free(r);

@@ -41,7 +41,10 @@ struct router {
 	const struct guest_block
 		*managed[STREAM_BLOCKS_MAX]; /* by the stream's index */
 	_Atomic(struct place *) place;       /* owned */
-	uint8_t *in, *out, *tail;            /* owned */
+	/* Owned. While one half of `both` is received and parsed, the pages of the
+	 * other go to RAM: half_ticket says when they are there. */
+	uint8_t *both, *in, *out, *tail; /* `in` is one half, borrowed */
+	uint64_t half_ticket[2];
 	size_t in_len, out_len, tail_len, tail_size;
 	uint8_t answer[ROUTER_ANSWER_MAX + 4];
 	size_t answer_len;
