@@ -47,7 +47,8 @@ class Vm(Guest):
                          options=[*(["-machine", f"memory-backend={memdev}"] if memdev != "mem0" else []),
                                   *options], **more)
         self.bytes = mib * MIB - odd * 1024
-        wait_until(lambda: os.path.exists(self.qmp), "QEMU's monitor", alive=self.child)
+        # Answers, not only exists: vmemdirect gives a monitor five seconds, QEMU may start for longer.
+        wait_until(lambda: os.path.exists(self.qmp) and self.status() != "gone", "QEMU's monitor", alive=self.child)
 
     def __call__(self, command, **arguments):
         return ask(self.qmp, command, **arguments)

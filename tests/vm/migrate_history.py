@@ -33,9 +33,10 @@ def hot_faults(watched):
     check(src.wait_migration("completed", "failed") == "completed", receive.text())
     said = receive.wait_migrated()
     no_paging(receive.status())
-    before = sweeps(dst)
     dst("cont")
-    wait_until(lambda: sweeps(dst) >= before + 3, "the hot pages read three times", 240, dst.child)
+    wait_until(lambda: sweeps(dst) > 0, "the rest of a sweep", 240, dst.child)
+    before = sweeps(dst)
+    wait_until(lambda: sweeps(dst) >= before + 2, "the hot pages read twice", 240, dst.child)
     faults = receive.status()["faults"]["tier"]
     check(receive.verb("set", "--ram", "200M").returncode == 0, receive.text())
     dst.go()
@@ -58,7 +59,7 @@ def hot_set():
     check("by access history" in log, log)
     other, control, log = hot_faults(watched=False)
     check(other["history"] is None and "no watcher is here" in log, other)
-    check(control > HOT_PAGES // 4, f"the control reads hardly anything back: {control}")
+    check(control > HOT_PAGES // 2, f"the control reads hardly anything back: {control}")
     check(faults * 10 < control, f"{faults} faults, without a history {control}")
     del history["histogram"]
     diag(f"{HOT_PAGES} hot pages: {faults} faults with, {control} without a history; {history}")
