@@ -14,8 +14,8 @@
 
 static const char attach_help[] =
 	"usage: vmemdirect attach (--qmp SOCKET | --domain NAME | --pid PID) --ram "
-	"SIZE --ssd PATH "
-	"[...]\n"
+	"SIZE\n"
+	"                         [--ssd PATH] [--spill URL] [...]\n"
 	"       vmemdirect attach --resume NAME\n"
 	"\n"
 	"Keeps at most SIZE of one running VM (or process) resident and the rest in "
@@ -31,6 +31,12 @@ static const char attach_help[] =
 	"  --pid PID         any process whose memory is a memfd or a tmpfs file\n"
 	"  --ram SIZE        the limit, e.g. 2G\n"
 	"  --ssd PATH        file or block device for the pages that are out\n"
+	"  --ssd-size SIZE   use at most so much of it\n"
+	"  --spill URL       what has no room there goes to an export of another "
+	"host's\n"
+	"                    memory, nbd://HOST[:PORT]/EXPORT; may be given more than "
+	"once\n"
+	"  --mirror 2        every page that is spilled lies on two hosts\n"
 	"  --no-preallocate  let the file grow as it is written\n"
 	"  --tier null       no --ssd: keep them in this process's memory (for tests)\n"
 	"  --name NAME       of the VM here; default: QEMU's -name, or the process's\n"
@@ -49,8 +55,8 @@ static const char attach_help[] =
 	"  --log LEVEL       err, warning, notice, info (default), debug\n";
 
 static const char receive_help[] =
-	"usage: vmemdirect receive --listen HOST:PORT --qmp SOCKET --ram SIZE --ssd "
-	"PATH [...]\n"
+	"usage: vmemdirect receive --listen HOST:PORT --qmp SOCKET --ram SIZE\n"
+	"                          [--ssd PATH] [--spill URL] [...]\n"
 	"\n"
 	"Takes a migrating VM in: its pages go straight to memory, at most SIZE of "
 	"them, or to\n"
@@ -73,6 +79,13 @@ static const char receive_help[] =
 	"                      migration ended\n"
 	"  --ram SIZE          the limit, e.g. 2G\n"
 	"  --ssd PATH          file or block device for the pages that do not fit\n"
+	"  --ssd-size SIZE     use at most so much of it\n"
+	"  --spill URL         what has no room there goes to an export of another "
+	"host's\n"
+	"                      memory, nbd://HOST[:PORT]/EXPORT; may be given more "
+	"than "
+	"once\n"
+	"  --mirror 2          every page that is spilled lies on two hosts\n"
 	"  --history HOST:PORT where `vmemdirect watch` of the source may bring its\n"
 	"                      access history: hot pages go to memory, cold ones out\n"
 	"  --history-chunk N   so many pages are as hot as the hottest (default 1)\n"
@@ -121,6 +134,9 @@ enum {
 	OPT_PID,
 	OPT_RAM,
 	OPT_SSD,
+	OPT_SSD_SIZE,
+	OPT_SPILL,
+	OPT_MIRROR,
 	OPT_NO_PREALLOCATE,
 	OPT_TIER,
 	OPT_NAME,
@@ -152,6 +168,9 @@ static const struct option options[] = {
 	{ "pid", required_argument, NULL, OPT_PID },
 	{ "ram", required_argument, NULL, OPT_RAM },
 	{ "ssd", required_argument, NULL, OPT_SSD },
+	{ "ssd-size", required_argument, NULL, OPT_SSD_SIZE },
+	{ "spill", required_argument, NULL, OPT_SPILL },
+	{ "mirror", required_argument, NULL, OPT_MIRROR },
 	{ "no-preallocate", no_argument, NULL, OPT_NO_PREALLOCATE },
 	{ "tier", required_argument, NULL, OPT_TIER },
 	{ "name", required_argument, NULL, OPT_NAME },
@@ -338,6 +357,21 @@ static int take_option(int opt, const char *value, struct config *c)
 		return r < 0 ? bad("ram", value, "not a size, e.g. 2G") : 0;
 	case OPT_SSD:
 		return take_text("ssd", value, c->ssd, sizeof(c->ssd));
+	case OPT_SSD_SIZE:
+		r = size_parse(value, &c->ssd_bytes);
+		return r < 0 || !c->ssd_bytes
+			       ? bad("ssd-size", value, "not a size, e.g. 2G")
+			       : 0;
+	case OPT_SPILL:
+		if (c->nr_spills == CONFIG_SPILLS_MAX)
+			return bad("spill", value, "too many");
+		c->spill[c->nr_spills++] = value;
+		c->spill_tier = true;
+		return 0;
+	case OPT_MIRROR:
+		r = take_number("mirror", value, 2, &n);
+		c->mirror = (unsigned int)n;
+		return !r && !n ? bad("mirror", value, "1 or 2") : r;
 	case OPT_NO_PREALLOCATE:
 		c->preallocate = false;
 		return 0;
@@ -408,8 +442,19 @@ static int check_watch(const struct config *c)
 			c, "say which VM: --qmp SOCKET, --domain NAME or --pid PID");
 	if (c->nr_memdevs && !c->qmp[0])
 		return complain(c, "--memdev needs --qmp or --domain");
-	if (c->resume || c->auto_resume || c->ram_bytes || c->ssd[0])
+	if (c->resume || c->auto_resume || c->ram_bytes || c->ssd[0] || c->nr_spills)
 		return complain(c, "it pages nothing: no --ram, --ssd or --resume");
+	return 0;
+}
+
+static int check_spill(const struct config *c)
+{
+	if (c->ssd_bytes && !c->ssd[0])
+		return complain(c, "--ssd-size is of --ssd");
+	if (!c->nr_spills && (c->ssd_bytes || c->mirror > 1))
+		return complain(c, "--ssd-size and --mirror need --spill");
+	if (c->mirror > 1 && c->nr_spills < 2)
+		return complain(c, "--mirror 2 needs exports of two hosts");
 	return 0;
 }
 
@@ -434,9 +479,9 @@ static int check(const struct config *c)
 		return complain(c, "--memdev needs --qmp or --domain");
 	if (!c->ram_bytes)
 		return complain(c, "say how much may be resident: --ram SIZE");
-	if (!c->ssd[0] == !c->null_tier)
-		return complain(c, "say where pages go: --ssd PATH");
-	return 0;
+	if (c->null_tier ? c->ssd[0] || c->nr_spills : !c->ssd[0] && !c->nr_spills)
+		return complain(c, "say where pages go: --ssd PATH, --spill URL");
+	return check_spill(c);
 }
 
 static int parse(int argc, char **argv, const char *help, struct config *ret)
@@ -448,6 +493,7 @@ static int parse(int argc, char **argv, const char *help, struct config *ret)
 		.receive = help == receive_help,
 		.watch = help == watch_help,
 		.period_ms = 1000,
+		.mirror = 1,
 	};
 	int opt, r = 0;
 

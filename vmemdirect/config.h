@@ -14,7 +14,8 @@
 #include "vmemdirect/pager/pin.h"
 #include "vmemdirect/pager/policy.h"
 
-#define CONFIG_PATH_MAX 256
+#define CONFIG_PATH_MAX   256
+#define CONFIG_SPILLS_MAX 16
 
 struct config {
 	char name[GUEST_NAME_MAX]; /* "" until known */
@@ -24,6 +25,10 @@ struct config {
 	const char *memdev[GUEST_BLOCKS_MAX]; /* borrowed from argv */
 	uint64_t ram_bytes;
 	char ssd[CONFIG_PATH_MAX];
+	uint64_t ssd_bytes; /* of it, at most; 0: all it has */
+	unsigned int nr_spills, mirror;
+	const char *spill[CONFIG_SPILLS_MAX]; /* borrowed from argv */
+	bool spill_tier;                      /* there are some */
 	bool null_tier;
 	bool preallocate, force;
 	bool resume;      /* go on with what was killed */

@@ -89,6 +89,40 @@ static json_object *sampling(const struct pager_stats *s)
 	return o;
 }
 
+/* The places of a tier that is composed of some. */
+static void put_places(json_object *o, const struct tier *t)
+{
+	json_object *list = json_object_new_array();
+	struct tier_place p;
+	struct tier_health h;
+
+	for (unsigned int i = 0; !tier_get_place(t, i, &p); i++) {
+		json_object *x = json_object_new_object();
+
+		put_text(x, "name", p.name);
+		put_text(x, "state", p.state);
+		put(x, "up", !strcmp(p.state, "up"));
+		put(x, "size_bytes", p.size_bytes);
+		put(x, "used_bytes", p.used_bytes);
+		put(x, "unused_bytes", p.unused_bytes);
+		put(x, "losses", p.losses);
+		put(x, "reads", p.reads);
+		put(x, "read_bytes", p.read_bytes);
+		put(x, "writes", p.writes);
+		put(x, "written_bytes", p.written_bytes);
+		json_object_array_add(list, x);
+	}
+	if (!tier_get_health(t, &h)) {
+		json_object_put(list);
+		return;
+	}
+	json_object_object_add(o, "places", list);
+	put(o, "copies", h.copies);
+	put(o, "degraded_pages", h.degraded);
+	json_object_object_add(o, "alarm",
+			       json_object_new_boolean(h.alarm || h.degraded));
+}
+
 static json_object *tier_status(const struct vm *v)
 {
 	json_object *o = json_object_new_object();
@@ -96,12 +130,13 @@ static json_object *tier_status(const struct vm *v)
 
 	tier_get_stats(v->tier, &s);
 	put_text(o, "kind", v->tier->ops->name);
-	put_text(o, "path", v->cfg.ssd);
+	put_text(o, "path", vm_where(v));
 	put(o, "size_bytes", s.size_bytes);
 	put(o, "reads", s.reads);
 	put(o, "read_bytes", s.read_bytes);
 	put(o, "writes", s.writes);
 	put(o, "written_bytes", s.written_bytes);
+	put_places(o, v->tier);
 	return o;
 }
 
@@ -197,6 +232,10 @@ static int do_set(struct ctl_call *call, void *arg)
 		return ctl_fail(call, EINVAL, "ram: a size from 1M on");
 	if (p != -ENOENT && (p < 0 || policy_parse(policy, &kind) < 0))
 		return ctl_fail(call, EINVAL, "policy: s3fifo or fifo");
+	if (!r && v->tier->room_pages + pager_room(ram >> GUEST_PAGE_SHIFT) <
+			  v->tier->nr_pages)
+		return ctl_fail(call, ENOSPC,
+				"ram: SSD and exports do not hold the rest of the VM");
 	if (!r) {
 		pager_set_limit(v->pager, ram >> GUEST_PAGE_SHIFT);
 		v->cfg.ram_bytes = ram;

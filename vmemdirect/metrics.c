@@ -56,6 +56,8 @@ static const struct metric {
 	  "read_errors", "kind", "read", 1 },
 	{ "tier_errors_total", "", "", "trouble", "write_errors", "kind", "write", 1 },
 	{ "tier_errors_total", "", "", "trouble", "bad_hashes", "kind", "checksum", 1 },
+	{ "degraded_pages", "gauge", "Pages on exports with one copy left.", "tier",
+	  "degraded_pages", NULL, NULL, 1 },
 	{ "lost_pages_total", "counter", "Pages that could not be read when wanted.",
 	  "trouble", "lost_pages", NULL, NULL, 1 },
 };
@@ -101,6 +103,51 @@ static void print_one(FILE *f, json_object *status, const struct metric *m)
 		fprintf(f, "} %" PRIu64 "\n", json_object_get_uint64(value));
 }
 
+/* Of each place of the tier: SSD and sub-hosts. */
+static const struct place_metric {
+	const char *family, *type, *help, *member;
+} place_metrics[] = {
+	{ "place_up", "gauge", "Is the SSD or sub-host there.", "up" },
+	{ "place_size_bytes", "gauge", "What it can hold.", "size_bytes" },
+	{ "place_used_bytes", "gauge", "What it holds.", "used_bytes" },
+	{ "place_read_bytes_total", "counter", "Read from it.", "read_bytes" },
+	{ "place_written_bytes_total", "counter", "Written to it.", "written_bytes" },
+	{ "place_losses_total", "counter", "How often it was lost.", "losses" },
+};
+
+static void print_places(FILE *f, json_object *status, const struct place_metric *m)
+{
+	json_object *tier, *list, *vm, *name, *value;
+
+	if (!json_object_object_get_ex(status, "tier", &tier) ||
+	    !json_object_object_get_ex(tier, "places", &list) ||
+	    !json_object_object_get_ex(status, "name", &vm))
+		return;
+	for (size_t i = 0; i < json_object_array_length(list); i++) {
+		json_object *p = json_object_array_get_idx(list, i);
+
+		if (json_object_object_get_ex(p, "name", &name) &&
+		    json_object_object_get_ex(p, m->member, &value))
+			fprintf(f,
+				"vmemdirect_%s{vm=\"%s\",place=\"%s\"} %" PRIu64 "\n",
+				m->family, json_object_get_string(vm),
+				json_object_get_string(name),
+				json_object_get_uint64(value));
+	}
+}
+
+static void print_all_places(FILE *f)
+{
+	for (size_t i = 0; i < sizeof(place_metrics) / sizeof(place_metrics[0]); i++) {
+		const struct place_metric *m = &place_metrics[i];
+
+		fprintf(f, "# HELP vmemdirect_%s %s\n# TYPE vmemdirect_%s %s\n",
+			m->family, m->help, m->family, m->type);
+		for (unsigned int v = 0; v < nr; v++)
+			print_places(f, vms[v], m);
+	}
+}
+
 void metrics_print(FILE *f)
 {
 	for (size_t i = 0; i < sizeof(metrics) / sizeof(metrics[0]); i++) {
@@ -112,6 +159,7 @@ void metrics_print(FILE *f)
 		for (unsigned int v = 0; v < nr; v++)
 			print_one(f, vms[v], m);
 	}
+	print_all_places(f);
 	while (nr)
 		json_object_put(vms[--nr]);
 }

@@ -225,6 +225,26 @@ static double us(json_object *o, const char *key)
 	return (double)number(o, key) / 1000;
 }
 
+static void print_places(json_object *tier)
+{
+	json_object *list = member(tier, "places");
+	char a[SIZE_FORMAT_MAX], b[SIZE_FORMAT_MAX], c[SIZE_FORMAT_MAX];
+
+	for (size_t i = 0; list && i < json_object_array_length(list); i++) {
+		json_object *p = json_object_array_get_idx(list, i);
+
+		printf("    %-7s %s: %s of %s used; %s read, %" PRIu64 " losses\n",
+		       text(p, "state"), text(p, "name"), size_of(p, "used_bytes", a),
+		       size_of(p, "size_bytes", b), size_of(p, "read_bytes", c),
+		       number(p, "losses"));
+	}
+	if (number(tier, "degraded_pages"))
+		printf("  DEGRADED    %" PRIu64 " pages have one copy left\n",
+		       number(tier, "degraded_pages"));
+	else if (number(tier, "alarm"))
+		printf("  ALARM       a sub-host is not there\n");
+}
+
 static void print_status(json_object *s)
 {
 	json_object *f = member(s, "faults"), *l = member(f, "latency"),
@@ -261,6 +281,7 @@ static void print_status(json_object *s)
 	       number(e, "cancelled"), number(e, "pinned"), number(e, "failed"));
 	printf("  %-11s %s: %s read, %s written\n", text(t, "kind"), text(t, "path"),
 	       size_of(t, "read_bytes", a), size_of(t, "written_bytes", b));
+	print_places(t);
 	if (number(x, "read_errors") || number(x, "bad_hashes") ||
 	    number(x, "write_errors"))
 		printf("  TROUBLE     %" PRIu64 " read errors, %" PRIu64

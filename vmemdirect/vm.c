@@ -22,6 +22,7 @@
 #include "vmemdirect/find.h"
 #include "vmemdirect/migrate/handover.h"
 #include "vmemdirect/qmp.h"
+#include "vmemdirect/tier/spill.h"
 
 #define RESUME_WAIT_S 30
 
@@ -42,17 +43,44 @@ static int make_dir(const char *path)
 	return 0;
 }
 
+/* Where the spill tier keeps which page lies where. */
+#define PLACES_FILE "places"
+
 static int open_tier(struct vm *v)
 {
+	const struct config *c = &v->cfg;
+	char places[sizeof(v->dir) + 16];
+	const struct spill_cfg spill = {
+		.vm = c->name,
+		.map_path = places,
+		.ssd_bytes = c->ssd_bytes,
+		.ram_pages = pager_room(c->ram_bytes >> GUEST_PAGE_SHIFT),
+		.nr = c->nr_spills,
+		.copies = c->mirror,
+		.url = c->spill,
+	};
 	const struct tier_cfg cfg = {
-		.path = v->cfg.ssd,
+		.path = c->ssd,
 		.nr_pages = v->guest.nr_pages,
-		.preallocate = v->cfg.preallocate,
-		.resume = v->cfg.resume,
+		.preallocate = c->preallocate,
+		.resume = c->resume,
+		.spill = &spill,
 	};
 
-	return tier_open(v->cfg.null_tier ? &tier_null_ops : &tier_ssd_ops, &cfg,
-			 &v->tier);
+	snprintf(places, sizeof(places), "%s/" PLACES_FILE, v->dir);
+	return tier_open(c->null_tier    ? &tier_null_ops
+			 : c->spill_tier ? &tier_spill_ops
+					 : &tier_ssd_ops,
+			 &cfg, &v->tier);
+}
+
+const char *vm_where(const struct vm *v)
+{
+	if (v->cfg.null_tier)
+		return "a null tier";
+	if (v->cfg.spill_tier)
+		return v->cfg.ssd[0] ? "its SSD and exports" : "exports";
+	return v->cfg.ssd;
 }
 
 /* Is there a VM with pages out behind this journal? Then it must be resumed. */
@@ -241,7 +269,9 @@ static int open_again(struct vm *v)
 			v->cfg.name, h->guest.pid);
 		return -ESTALE;
 	}
-	if (!atomic_load(&h->attached) || strcmp(h->tier, "ssd") != 0) {
+	v->cfg.spill_tier = !strcmp(h->tier, "spill");
+	if (!atomic_load(&h->attached) ||
+	    (!v->cfg.spill_tier && strcmp(h->tier, "ssd") != 0)) {
 		log_err("%s: %s", v->cfg.name,
 			h->attached ? "its pages died with the daemon that was killed "
 				      "(--tier null)"
@@ -281,6 +311,8 @@ int vm_open(const struct config *cfg, struct vm *ret)
 	if (r < 0) {
 		pager_free(ret->pager);
 		pin_close(ret->pin);
+		if (!ret->cfg.resume)
+			tier_clear(ret->tier);
 		tier_close(ret->tier);
 		page_table_close(&ret->table);
 		attach_close(&ret->guest);
@@ -294,47 +326,76 @@ int vm_open(const struct config *cfg, struct vm *ret)
 		ret->guest.pid,
 		size_format(ret->guest.nr_pages << GUEST_PAGE_SHIFT, size,
 			    sizeof(size)),
-		size_format(ret->cfg.ram_bytes, limit, sizeof(limit)),
-		ret->cfg.null_tier ? "a null tier" : ret->cfg.ssd);
+		size_format(ret->cfg.ram_bytes, limit, sizeof(limit)), vm_where(ret));
 	return 0;
 }
 
 /* ---- while it runs ---- */
 
-static void tell_qemu(struct vm *v, const char *command)
+/*
+ * QEMU answers "stop" when all processors stand. One that waits for the page that is lost
+ * does so only when it has got it: then there is no answer now, but the order holds.
+ */
+static void stop_vm(struct vm *v)
 {
 	struct qmp *q = NULL;
 	int r;
 
-	if (!v->cfg.qmp[0])
+	if (!v->cfg.qmp[0] || v->stopped_by_us)
 		return;
 	r = qmp_open(v->cfg.qmp, &q);
-	if (!r)
-		r = qmp_command(q, command, NULL, NULL);
-	if (r < 0)
-		vm_warn(&v->guest, "QEMU could not be told to %s: %s", command,
-			strerror(-r));
-	else
-		v->stopped_by_us = !strcmp(command, "stop");
+	if (r < 0) {
+		vm_warn(&v->guest, "QEMU could not be told to stop: %s", strerror(-r));
+		return;
+	}
+	r = qmp_command(q, "stop", NULL, NULL);
+	if (r == -ETIMEDOUT)
+		vm_note(&v->guest, "a processor waits for the page: QEMU stops when it "
+				   "is there");
+	else if (r < 0)
+		vm_warn(&v->guest, "QEMU could not be told to stop: %s", strerror(-r));
+	v->stopped_by_us = !r || r == -ETIMEDOUT;
 	qmp_close(q);
+}
+
+#define CONT_TRIES 12 /* of 5 s each: QEMU may still be stopping */
+
+static void continue_vm(struct vm *v)
+{
+	int r = -ETIMEDOUT;
+
+	if (!v->stopped_by_us)
+		return;
+	for (int i = 0; r == -ETIMEDOUT && i < CONT_TRIES; i++) {
+		struct qmp *q = NULL;
+
+		r = qmp_open(v->cfg.qmp, &q);
+		if (!r)
+			r = qmp_command(q, "cont", NULL, NULL);
+		qmp_close(q);
+	}
+	v->stopped_by_us = false;
+	if (r < 0)
+		vm_err(&v->guest, "QEMU could not be told to go on (cont): %s",
+		       strerror(-r));
 }
 
 void vm_on_events(struct vm *v, uint32_t events)
 {
 	if (events & PAGER_LOST) {
 		v->lost_events++;
-		vm_err(&v->guest,
-		       "a page cannot be read back from %s: the VM is stopped, the "
-		       "page is "
-		       "tried again every second",
-		       v->cfg.ssd);
-		if (!v->stopped_by_us)
-			tell_qemu(v, "stop");
+		if (!v->losing)
+			vm_err(&v->guest,
+			       "a page cannot be read back from %s: the VM is stopped, "
+			       "the page is tried again every second",
+			       vm_where(v));
+		v->losing = true;
+		stop_vm(v);
 	}
 	if ((events & PAGER_RECOVERED) && !(events & PAGER_LOST)) {
 		vm_note(&v->guest, "the page could be read after all");
-		if (v->stopped_by_us)
-			tell_qemu(v, "cont");
+		v->losing = false;
+		continue_vm(v);
 	}
 	if (events & PAGER_STORE_FAILED)
 		v->storing_fails = true;
@@ -409,6 +470,8 @@ void vm_close(struct vm *v)
 	pager_stop(v->pager, over);
 	pager_free(v->pager);
 	pin_close(v->pin);
+	if (over)
+		tier_clear(v->tier);
 	tier_close(v->tier);
 	page_table_close(&v->table);
 	if (v->state == VM_DETACHED || v->state == VM_RECEIVING)
@@ -417,5 +480,7 @@ void vm_close(struct vm *v)
 	if (!over)
 		return;
 	snprintf(path, sizeof(path), "%s/pages", v->dir);
+	unlink(path);
+	snprintf(path, sizeof(path), "%s/" PLACES_FILE, v->dir);
 	unlink(path);
 }

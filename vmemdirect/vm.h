@@ -39,6 +39,7 @@ struct vm {
 	bool storing_fails;
 	uint64_t lost_events;
 	struct receive *receive; /* borrowed; NULL: it did not migrate in */
+	bool losing;             /* a page that cannot be read is said already */
 	bool stopped_by_us;      /* by QMP, because a page was lost */
 	char dir[CONFIG_PATH_MAX + GUEST_NAME_MAX]; /* journal and control socket */
 };
@@ -63,6 +64,9 @@ void vm_on_events(struct vm *v, uint32_t events);
 
 /* The process has ended. */
 void vm_on_exit(struct vm *v);
+
+/* Where its pages go, for people. */
+const char *vm_where(const struct vm *v);
 
 const char *vm_state_name(enum vm_state s);
 

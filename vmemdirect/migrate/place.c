@@ -201,7 +201,8 @@ static bool bridge(struct place *p, uint64_t pfn)
 	struct gather *g = p->open;
 	uint64_t end = g->io.pfn + g->io.nr_pages;
 
-	if (pfn < end || pfn - end > GAP_PAGES || pfn - g->io.pfn >= GATHER_PAGES)
+	if (pfn < end || pfn - end > GAP_PAGES || pfn - g->io.pfn >= GATHER_PAGES ||
+	    (pfn > end && p->queue->tier->ops->forget)) /* room for them is dear */
 		return false;
 	for (uint64_t i = end; i < pfn; i++)
 		if (pager_adopted(p->t, i) == PAGER_ON_TIER)
@@ -306,6 +307,14 @@ static void tell_ages(struct place *p)
 	}
 }
 
+/* What lies on the tier and counts no more, for it moved to RAM or became zero. */
+static void forget_old(struct place *p)
+{
+	for (uint64_t i = 0; i < p->t->nr_pages; i++)
+		if (pager_adopted(p->t, i) != PAGER_ON_TIER)
+			tier_forget(p->queue->tier, i, 1);
+}
+
 int place_barrier(struct place *p)
 {
 	place_settle(p);
@@ -314,6 +323,8 @@ int place_barrier(struct place *p)
 		wait_some(p);
 	if (!p->error)
 		tell_ages(p);
+	if (p->queue->tier->ops->forget)
+		forget_old(p);
 	return p->error;
 }
 

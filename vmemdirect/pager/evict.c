@@ -288,7 +288,8 @@ static bool commit(struct evictor *e, struct victim *v)
 	struct page *pg = page_of(e, v);
 
 	if (v->end == VICTIM_ZERO)
-		return page_move(pg, PAGE_EVICTING, PAGE_PUNCHING, PAGE_ZERO, 0, NULL);
+		return page_move(pg, PAGE_EVICTING, PAGE_PUNCHING, PAGE_ZERO,
+				 e->p->tier->ops->forget ? PAGE_STORED : 0, NULL);
 	pg->hash = v->hash; /* means nothing until STORED is set with the move */
 	return page_move(pg, PAGE_EVICTING, PAGE_PUNCHING, PAGE_STORED, PAGE_ZERO,
 			 NULL);
@@ -306,6 +307,8 @@ static void gone(struct evictor *e, struct victim *v)
 	const struct guest_block *b = guest_block_of(e->p->g, v->pfn);
 	uint32_t was = 0;
 
+	if (v->end == VICTIM_ZERO)
+		tier_forget(e->p->tier, v->pfn, 1);
 	policy_gone(&e->policy, v->pfn);
 	page_move(page_of(e, v), PAGE_PUNCHING, PAGE_ABSENT, 0,
 		  PAGE_WANTED | PAGE_UNMAPPED | PAGE_PREFETCHED | PAGE_PROBE, &was);

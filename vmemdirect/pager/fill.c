@@ -116,9 +116,15 @@ static void wake(struct fills *f, uint64_t pfn, uint64_t nr)
 /* The page is in the guest. Its room was reserved before. */
 static void resident(struct fills *f, uint64_t pfn, uint32_t set)
 {
+	struct page *pg = &f->p->t->page[pfn];
 	uint32_t was = 0;
 
-	page_move(&f->p->t->page[pfn], PAGE_FILLING, PAGE_RESIDENT, set,
+	/* (In this order: what is not STORED is never looked for on the tier.) */
+	if (tier_is_small(f->p->tier) && (page_word(pg) & PAGE_STORED)) {
+		page_flags(pg, 0, PAGE_STORED);
+		tier_forget(f->p->tier, pfn, 1);
+	}
+	page_move(pg, PAGE_FILLING, PAGE_RESIDENT, set,
 		  PAGE_ZERO | PAGE_LOST | PAGE_UNMAPPED, &was);
 	if (was & PAGE_LOST)
 		pager_raise(f->p, PAGER_RECOVERED);
@@ -234,7 +240,7 @@ static bool hash_right(struct fills *f, uint64_t pfn, const uint8_t *page)
 
 static int submit(struct fills *f, struct fill *l)
 {
-	l->tries++;
+	l->io.attempt = (uint8_t)l->tries++;
 	return tier_submit(f->queue, &l->io);
 }
 
@@ -247,7 +253,8 @@ static void demand_done(struct fills *f, struct fill *l)
 		count(&f->p->read_errors, 1);
 	else if (!hash_right(f, pfn, l->io.buf))
 		r = -EIO;
-	if (r < 0 && l->tries <= FILL_RETRIES && !submit(f, l)) {
+	/* (A tier that says -ETIMEDOUT has tried for long enough by itself.) */
+	if (r < 0 && r != -ETIMEDOUT && l->tries <= FILL_RETRIES && !submit(f, l)) {
 		tier_kick(f->queue);
 		return;
 	}

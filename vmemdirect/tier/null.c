@@ -36,7 +36,7 @@ static int null_open(const struct tier_cfg *cfg, struct tier **ret)
 		return -errno;
 	}
 	t->tier.ops = &tier_null_ops;
-	t->tier.nr_pages = cfg->nr_pages;
+	t->tier.nr_pages = t->tier.room_pages = cfg->nr_pages;
 	*ret = &t->tier;
 	return 0;
 }

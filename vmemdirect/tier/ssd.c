@@ -121,7 +121,7 @@ static int ssd_open(const struct tier_cfg *cfg, struct tier **ret)
 		return -ENOMEM;
 	t->fd = -1;
 	t->tier.ops = &tier_ssd_ops;
-	t->tier.nr_pages = cfg->nr_pages;
+	t->tier.nr_pages = t->tier.room_pages = cfg->nr_pages;
 	r = open_file(t, cfg->path);
 	if (!r && fstat(t->fd, &st) < 0)
 		r = -errno;

@@ -24,7 +24,7 @@ void tier_finish(struct tier *t, struct tier_io *io, int result)
 {
 	uint64_t bytes = (uint64_t)io->nr_pages * TIER_PAGE_SIZE;
 
-	if (result >= 0) {
+	if (result >= 0 && !io->discard) {
 		count(io->write ? &t->writes : &t->reads, 1);
 		count(io->write ? &t->written_bytes : &t->read_bytes, bytes);
 	}
@@ -40,4 +40,16 @@ void tier_get_stats(const struct tier *t, struct tier_stats *ret)
 	ret->reads = atomic_load_explicit(&t->reads, memory_order_relaxed);
 	ret->writes = atomic_load_explicit(&t->writes, memory_order_relaxed);
 	ret->size_bytes = t->size_bytes;
+}
+
+int tier_get_place(const struct tier *t, unsigned int i, struct tier_place *ret)
+{
+	return t->ops->place ? t->ops->place(t, i, ret) : -ENOENT;
+}
+
+bool tier_get_health(const struct tier *t, struct tier_health *ret)
+{
+	if (t->ops->health)
+		t->ops->health(t, ret);
+	return t->ops->health != NULL;
 }

@@ -29,7 +29,9 @@ struct tier_io {
 	uint64_t pfn;
 	uint32_t nr_pages;
 	bool write;
-	int result; /* 0 or -errno; short transfers are -EIO */
+	bool discard;    /* neither: the pages' bytes count no more; no buffer */
+	uint8_t attempt; /* where a page lies more than once: read the n-th copy */
+	int result;      /* 0 or -errno; short transfers are -EIO */
 	void (*done)(struct tier_io *io);
 };
 
@@ -43,6 +45,25 @@ struct tier_cfg {
 	uint64_t nr_pages;
 	bool preallocate;
 	bool resume; /* an existing file's content counts: never truncate it */
+	const struct nbd_export *export; /* nbd; borrowed for the open */
+	const struct spill_cfg *spill;   /* spill; borrowed for the open */
+};
+
+/* One of the places a tier is composed of, for people. */
+struct tier_place {
+	const char *name;  /* file or URL; borrowed from the tier */
+	const char *state; /* "up", "down" or "reborn" */
+	uint64_t size_bytes, used_bytes;
+	uint64_t unused_bytes; /* of these: to be given back, or held for a while */
+	uint64_t losses;       /* how often the connection was lost */
+	uint64_t reads, read_bytes, writes, written_bytes;
+};
+
+/* How well the pages of a tier with places are kept. */
+struct tier_health {
+	unsigned int copies; /* that each remote page should have */
+	uint64_t degraded;   /* pages that have fewer */
+	bool alarm;          /* a place is not there */
 };
 
 /* A kind of tier. `t` and `q` are first members of the kind's own structs. */
@@ -57,11 +78,17 @@ struct tier_ops {
 	unsigned int (*reap)(struct tier_queue *q);
 	int (*wait)(struct tier_queue *q);
 	int (*fd)(const struct tier_queue *q);
+	/* May be NULL: */
+	void (*forget)(struct tier *t, uint64_t pfn, uint32_t nr_pages);
+	void (*clear)(struct tier *t);
+	int (*place)(const struct tier *t, unsigned int i, struct tier_place *ret);
+	void (*health)(const struct tier *t, struct tier_health *ret);
 };
 
 struct tier {
 	const struct tier_ops *ops;
 	uint64_t nr_pages;
+	uint64_t room_pages; /* how many of them it can hold at a time */
 	_Atomic uint64_t read_bytes, written_bytes, reads, writes;
 	uint64_t size_bytes;
 };
@@ -70,7 +97,7 @@ struct tier_queue {
 	struct tier *tier;
 };
 
-extern const struct tier_ops tier_null_ops, tier_ssd_ops;
+extern const struct tier_ops tier_null_ops, tier_ssd_ops, tier_nbd_ops, tier_spill_ops;
 
 /* Opens a tier of this kind. The reason of a failure is logged by the kind. */
 static inline int tier_open(const struct tier_ops *ops, const struct tier_cfg *cfg,
@@ -123,6 +150,38 @@ static inline int tier_fd(const struct tier_queue *q)
 {
 	return q->tier->ops->fd(q);
 }
+
+/*
+ * These pages' bytes count no more. The caller owns the pages: no request of them is
+ * under way. Any thread.
+ */
+static inline void tier_forget(struct tier *t, uint64_t pfn, uint32_t nr_pages)
+{
+	if (t->ops->forget)
+		t->ops->forget(t, pfn, nr_pages);
+}
+
+/*
+ * Does it hold fewer pages than the guest has? Then it needs every page forgotten that
+ * came back into memory.
+ */
+static inline bool tier_is_small(const struct tier *t)
+{
+	return t->room_pages < t->nr_pages;
+}
+
+/* Before the close: nothing that is stored counts any more. All queues are closed. */
+static inline void tier_clear(struct tier *t) /* NULL is fine */
+{
+	if (t && t->ops->clear)
+		t->ops->clear(t);
+}
+
+/* The i-th place of a tier that is composed of some; -ENOENT: it has no more. */
+int tier_get_place(const struct tier *t, unsigned int i, struct tier_place *ret);
+
+/* False: it has no places. */
+bool tier_get_health(const struct tier *t, struct tier_health *ret);
 
 void tier_get_stats(const struct tier *t, struct tier_stats *ret);
 

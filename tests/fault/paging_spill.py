@@ -1,0 +1,202 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+# flavour: asan tsan
+# timeout: 600
+"""Pages on exports of memservers: every byte is kept whatever becomes of the sub-hosts."""
+import os
+import re
+import signal
+import subprocess
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), ".."))
+from libpaging import B, MIB, T, Limit, Paged, check, main, refused, wait_until  # noqa: E402
+from libspill import RAM, SubHost, finish, paged, place, spilled, wait_rested, wait_said, wait_state  # noqa: E402
+
+
+@spilled("a process works in a quarter of its memory with all else on one export, which is given back")
+def works():
+    host = SubHost()
+    process, daemon = paged(*host.spill())
+    wait_rested(daemon)
+    limit = Limit(process.object_path(), 16 * MIB).start()
+    process.expect("run random 8000 50 4")
+    process.expect("run seq 6000 30 2")
+    process.expect("verify")
+    limit.end()
+    check(host.stored("x") >= 32 * MIB, f"only {host.stored('x')} bytes are there")
+    finish(process, daemon, host)
+
+
+@spilled("the SSD is filled first, then the export with more room, and together they may be smaller than the VM")
+def composed():
+    small, big = SubHost("16M"), SubHost("32M")
+    process, daemon = paged("--ssd", f"{T}/swap", "--ssd-size", "10M", *small.spill(), *big.spill())
+    wait_rested(daemon)
+    process.expect("run random 8000 50 2")
+    process.expect("verify")
+    used = [p["used_bytes"] for p in daemon.status()["tier"]["places"]]
+    check(used[0] > 9 * MIB and used[1] > 4 * MIB and used[2] > 16 * MIB, f"used: {used}")
+    text = daemon.verb("status").stdout
+    check(small.url in text and big.url in text, text)
+    metrics = daemon.tell("metrics")
+    check(f'vmemdirect_place_up{{vm="t",place="{big.url}"}} 1' in metrics, metrics)
+    finish(process, daemon, small, big)
+
+
+@spilled("what does not fit anywhere is refused before anything happens, with what is missing")
+def refuses():
+    host = SubHost("32M")
+    process = Paged()
+    process.expect("fill")
+    pid = ("--pid", str(process.pid), *RAM)
+    said = refused(*pid, *host.spill())
+    check(re.search(r"memory, SSD and exports hold \S+ together.* missing", said), said)
+    said = refused(*pid, *host.spill(), *host.spill())
+    check("given twice" in said, said)
+    said = refused(*pid, "--mirror", "2", *host.spill())
+    check("two hosts" in said, said)
+    said = refused(*pid, "--spill", host.url + "no")
+    check("connecting" in said, said)
+    said = refused(*pid, "--spill", "http://x/y")
+    check("nbd://HOST[:PORT]/EXPORT" in said, said)
+    process.expect("verify")
+
+
+@spilled("an export that holds another VM's pages is refused")
+def taken():
+    host = SubHost()
+    process, daemon = paged(*host.spill())
+    other = Paged()
+    said = refused("--pid", str(other.pid), *RAM, *host.spill(), name="other")
+    check("holds pages of VM t of host" in said, said)
+    finish(process, daemon, host)
+
+
+@spilled("a sub-host is killed and started again while the process works: it waits and goes on")
+def restarted():
+    host = SubHost()
+    process, daemon = paged(*host.spill())
+    wait_rested(daemon)
+    process.send("run random 8000 50 4")
+    for _ in range(3):
+        host.kill()
+        wait_state(daemon, host, "down")
+        host.start()
+        wait_state(daemon, host, "up")
+    check(process.answer().startswith("ok"), "run")
+    check(place(daemon, host)["losses"] >= 3, daemon.status())
+    finish(process, daemon, host)
+
+
+@spilled("a sub-host that is away for long: the page counts as lost, the process waits, and goes on by itself")
+def away():
+    host = SubHost()
+    process, daemon = paged(*host.spill())
+    wait_rested(daemon)
+    host.kill()
+    process.send("verify")
+    wait_said(daemon, "a page cannot be read back from exports: the VM is stopped")
+    host.start()
+    check(process.answer() == "ok", "verify")
+    wait_said(daemon, "the page could be read after all")
+    check(daemon.status()["trouble"]["lost_pages"] >= 1, daemon.status())
+    finish(process, daemon, host)
+
+
+@spilled("a sub-host that stands still is dropped, what it was sent is not mixed up with what comes later")
+def stopped():
+    host = SubHost()
+    process, daemon = paged(*host.spill())
+    wait_rested(daemon)
+    process.send("run random 8000 60 4")
+    host.process.send_signal(signal.SIGSTOP)
+    wait_state(daemon, host, "down")
+    host.process.send_signal(signal.SIGCONT)
+    wait_state(daemon, host, "up")
+    check(process.answer().startswith("ok"), "run")
+    process.expect("verify")
+    check(daemon.status()["trouble"]["bad_hashes"] == 0, daemon.status())
+    finish(process, daemon, host)
+
+
+@spilled("a sub-host whose pool is full: others take the pages, and without any the process waits")
+def full():
+    tight, other = SubHost("128M", start=False), SubHost("40M")
+    tight.flags += ["--pool-limit", "24M"]
+    tight.start()
+    process, daemon = paged(*tight.spill(), *other.spill())
+    process.send("run random 8000 60 4")
+    check(process.answer().startswith("ok"), "run")
+    process.expect("verify")
+    used = place(daemon, tight)["used_bytes"], place(daemon, other)["used_bytes"]
+    check(min(used) > 16 * MIB, f"used: {used}")
+    finish(process, daemon, other)
+
+
+@spilled("an export that was made anew never gives zeros: it is told, and the process waits")
+def reborn():
+    host = SubHost()
+    process, daemon = paged(*host.spill())
+    wait_rested(daemon)
+    host.reborn()
+    process.send("verify")
+    wait_said(daemon, "not the export that was given our pages")
+    wait_said(daemon, "a page cannot be read back")
+    check(place(daemon, host)["state"] == "reborn", daemon.status())
+    before = daemon.status()["trouble"]["lost_pages"]
+    wait_until(lambda: daemon.status()["trouble"]["lost_pages"] > before, "another attempt")
+    check(host.stored("x") == 0, "something was written to it")
+    process.child.kill()
+    check(daemon.child.wait(120) == 0, daemon.text())
+
+
+@spilled("an export that is dropped is told like one that was made anew")
+def dropped():
+    host = SubHost()
+    process, daemon = paged(*host.spill())
+    wait_rested(daemon)
+    subprocess.run([f"{B}/memctl", "-s", host.control, "drop", "x", "--force"], check=True,
+                   stdout=subprocess.DEVNULL)
+    process.send("verify")
+    wait_said(daemon, "not the export that was given our pages")
+    wait_said(daemon, "a page cannot be read back")
+    process.child.kill()
+    check(daemon.child.wait(120) == 0, daemon.text())
+
+
+@spilled("the daemon is killed while the process works: the resumed one finds every page")
+def resumed():
+    a, b = SubHost(), SubHost()
+    process, daemon = paged("--ssd", f"{T}/swap2", "--ssd-size", "8M", *a.spill(), *b.spill())
+    for _ in range(3):
+        process.send("run random 8000 60 4")
+        daemon.kill()
+        daemon = daemon.resume()
+        check(process.answer().startswith("ok"), "run")
+    process.expect("verify")
+    # A sub-host need not be there when it is resumed.
+    daemon.kill()
+    a.kill()
+    daemon = daemon.resume()
+    process.send("verify")
+    wait_state(daemon, a, "down")
+    a.start()
+    check(process.answer() == "ok", "verify")
+    finish(process, daemon, a, b)
+
+
+@spilled("single requests that fail on the way are tried again or go elsewhere")
+def failing_requests():
+    a, b = SubHost(), SubHost()
+    process, daemon = paged(*a.spill(), *b.spill())
+    for spec in ("nbd.read=EIO%10", "nbd.write=EIO%10"):
+        daemon.order("fault", spec)
+    process.expect("run random 8000 50 4")
+    process.expect("verify")
+    for spec in ("nbd.read=off", "nbd.write=off"):
+        daemon.order("fault", spec)
+    finish(process, daemon, a, b)
+
+
+main()
