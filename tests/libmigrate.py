@@ -113,7 +113,7 @@ class Receive:
         self.log = open(self.log_path, "w")
         self.out_path = f"{T}/{name}.out"
         self.child = spawn([f"{B}/vmemdirect", "receive", "--listen", "tcp:127.0.0.1:0", "--qmp", vm.qmp,
-                            "--memdev", memdev, "--ram", ram, "--ssd", ssd or f"{T}/{name}.swap",
+                            "--memdev", memdev, "--ram", ram, *([] if ssd == "" else ["--ssd", ssd or f"{T}/{name}.swap"]),
                             "--name", name, "--state", STATE, "--json", *options],
                            stdout=open(self.out_path, "w"), stderr=self.log, env={**os.environ, **(env or {})})
         self.wait_for("waiting for a migration at", 60)
