@@ -39,6 +39,19 @@ int nvme_fabrics_ready(void)
 	return -ENODEV;
 }
 
+/* Read without having written, the device lists the options it takes (Linux 5.17). */
+bool nvme_fabrics_has_auth(void)
+{
+	_cleanup_close_ int fd = open(DEVICE, O_RDWR | O_CLOEXEC);
+	char known[4096];
+	ssize_t n = fd < 0 ? -1 : read(fd, known, sizeof(known) - 1);
+
+	if (n < 0)
+		return false;
+	known[n] = '\0';
+	return strstr(known, "dhchap_secret=%s") != NULL;
+}
+
 /* The kernel's log, from now on; it alone says why a controller was refused. */
 static int open_log(void)
 {
@@ -66,7 +79,8 @@ static void read_log(int fd, char *said, size_t len)
 		record[n] = '\0';
 		record[strcspn(record, "\n")] = '\0';
 		text = strchr(record, ';');
-		if (text && !strncmp(text + 1, "nvme", 4))
+		/* Neither is a secret that it repeats for anybody's eyes. */
+		if (text && !strncmp(text + 1, "nvme", 4) && !strstr(text, "DHHC"))
 			snprintf(said, len, "%.200s", text + 1);
 	}
 }
@@ -86,8 +100,10 @@ int nvme_fabrics_connect(const struct nvme_options *o, char *controller, char *s
 	fd = open(DEVICE, O_RDWR | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
-	if (write(fd, text, strlen(text)) < 0) {
-		r = -errno;
+	n = write(fd, text, strlen(text));
+	r = n < 0 ? -errno : 0;
+	explicit_bzero(text, sizeof(text));
+	if (r < 0) {
 		read_log(log, said, said_len);
 		return r;
 	}

@@ -10,6 +10,9 @@
 /* Loads nvme-tcp where it is missing. 0, or -errno after having said why not. */
 int nvme_fabrics_ready(void);
 
+/* Does the kernel know secrets? It writes what it does not know into its log. */
+bool nvme_fabrics_has_auth(void);
+
 /*
  * Makes a controller; `controller` takes its name ("nvme0", 32 bytes). -errno is the
  * kernel's; `said` (at least 256 bytes) then takes what it wrote in its log about it,

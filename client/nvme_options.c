@@ -16,11 +16,22 @@ static bool is_value(const char *text)
 	return text && *text && !strpbrk(text, ",\n");
 }
 
+/* ",NAME=SECRET", or nothing. */
+static int add_secret(char *buf, size_t len, const char *name, const char *secret)
+{
+	if (!secret || !*secret)
+		return 0;
+	if (!is_value(secret))
+		return -EINVAL;
+	return snprintf(buf, len, ",%s=%s", name, secret) < (int)len ? 0
+								     : -ENAMETOOLONG;
+}
+
 int nvme_options_format(const struct nvme_options *o, char *buf, size_t len)
 {
 	bool discovery = !strcmp(o->nqn, NVME_OPTIONS_DISCOVERY);
 	char queues[64] = "", swap[128] = "";
-	int n = 0;
+	int n = 0, r;
 
 	if (!is_value(o->traddr) || !is_value(o->nqn) || !is_value(o->hostnqn) ||
 	    !is_value(o->hostid))
@@ -45,7 +56,16 @@ int nvme_options_format(const struct nvme_options *o, char *buf, size_t len)
 		     discovery ? "" : queues,
 		     o->hdr_digest && !discovery ? ",hdr_digest" : "",
 		     o->data_digest && !discovery ? ",data_digest" : "");
-	return n < 0 || (size_t)n >= len ? -ENAMETOOLONG : 0;
+	if (n < 0 || (size_t)n >= len)
+		return -ENAMETOOLONG;
+	if (discovery) /* memserver's asks nobody */
+		return 0;
+	r = add_secret(buf + n, len - (size_t)n, "dhchap_secret", o->secret);
+	n += (int)strlen(buf + n);
+	if (!r)
+		r = add_secret(buf + n, len - (size_t)n, "dhchap_ctrl_secret",
+			       o->ctrl_secret);
+	return r;
 }
 
 int nvme_options_nqn(const char *name, char *buf, size_t len)

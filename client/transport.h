@@ -17,6 +17,8 @@ struct transport_options {
 	bool hdr_digest, data_digest;          /* nvme-tcp */
 	unsigned int connections, timeout_s;   /* nbd */
 	const char *auth; /* iscsi: file of CHAP secrets; borrowed from argv */
+	/* nvme-tcp: files of secrets; borrowed from argv. */
+	const char *dhchap_secret_file, *dhchap_ctrl_secret_file;
 };
 
 enum transport_state {

@@ -44,6 +44,10 @@ static const char *iscsi_misfit(const struct transport_options *o)
 		return "--queue-size";
 	if (o->hdr_digest)
 		return "--hdr-digest";
+	if (o->dhchap_secret_file)
+		return "--dhchap-secret-file";
+	if (o->dhchap_ctrl_secret_file)
+		return "--dhchap-ctrl-secret-file";
 	return o->data_digest ? "--data-digest" : NULL;
 }
 

@@ -54,6 +54,10 @@ static const char *nbd_misfit(const struct transport_options *o)
 		return "--hdr-digest";
 	if (o->auth)
 		return "--auth";
+	if (o->dhchap_secret_file)
+		return "--dhchap-secret-file";
+	if (o->dhchap_ctrl_secret_file)
+		return "--dhchap-ctrl-secret-file";
 	return o->data_digest ? "--data-digest" : NULL;
 }
 

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "client/dhchap_file.h"
 #include "client/file.h"
 #include "client/hostnqn.h"
 #include "client/nvme_fabrics.h"
@@ -71,8 +72,34 @@ static void say_refused(const struct nvme_options *o, const char *said)
 			  said[0] ? "; the kernel says: " : "", said);
 }
 
+/* It is about secrets: true, and it has been said what. */
+static bool say_unproved(const struct nvme_options *o, int r, const char *said)
+{
+	bool about_auth = strstr(said, "authentic") || strstr(said, ": no key") ||
+			  strstr(said, "secret");
+
+	if (!about_auth && r != -ENOKEY && r != -EKEYREJECTED)
+		return false;
+	if (!o->secret[0])
+		say_error("%s port %u wants this host to prove itself: give its secret "
+			  "with --dhchap-secret-file FILE (this host is %s)",
+			  o->traddr, o->port, o->hostnqn);
+	else if (r == -EPROTONOSUPPORT || r == -EOPNOTSUPP)
+		say_error("this kernel cannot authenticate: it is built without "
+			  "CONFIG_NVME_HOST_AUTH (Debian has it since 6.12)");
+	else
+		say_error("%s port %u and this host do not believe each other: compare "
+			  "the secrets here and in memserver's --nvme-auth file, for "
+			  "%s%s%s",
+			  o->traddr, o->port, o->hostnqn,
+			  said[0] ? "; the kernel says: " : "", said);
+	return true;
+}
+
 static void say_failed(const struct nvme_options *o, int r, const char *said)
 {
+	if (say_unproved(o, r, said))
+		return;
 	switch (-r) {
 	case ECONNREFUSED:
 		say_error("nobody listens at %s port %u: is memserver running there, "
@@ -157,13 +184,28 @@ static int connect_one(const struct nvme_options *o, const struct nbd_address *t
 	return nvme_fabrics_connect(&with, a->controller, said, said_len);
 }
 
+static int read_secrets(const struct transport_options *t, struct dhchap_secret *secret,
+			struct dhchap_secret *ctrl_secret)
+{
+	int r = dhchap_file_read("--dhchap-secret-file", t->dhchap_secret_file, secret);
+
+	ctrl_secret->text[0] = '\0';
+	if (!r)
+		r = dhchap_file_read("--dhchap-ctrl-secret-file",
+				     t->dhchap_ctrl_secret_file, ctrl_secret);
+	return r;
+}
+
 static int nvme_connect(struct attachment *a, const struct transport_options *t)
 {
 	char nqn[NVME_OPTIONS_NQN_MAX + 1], traddr[NI_MAXHOST], said[256];
 	struct nbd_address to[RESOLVE_MAX];
+	struct dhchap_secret secret, ctrl_secret;
 	struct hostnqn host;
 	struct nvme_options o = {
 		.port = a->url.port,
+		.secret = secret.text,
+		.ctrl_secret = ctrl_secret.text,
 		.nqn = nqn,
 		.hostnqn = host.nqn,
 		.hostid = host.id,
@@ -178,18 +220,27 @@ static int nvme_connect(struct attachment *a, const struct transport_options *t)
 		say_error("\"%s\" is no name for an NVMe export", a->url.name);
 		return -EINVAL;
 	}
-	r = nvme_fabrics_ready();
+	r = read_secrets(t, &secret, &ctrl_secret);
+	if (!r)
+		r = nvme_fabrics_ready();
 	if (!r)
 		r = hostnqn_get(&host);
+	if (!r && secret.text[0] && !nvme_fabrics_has_auth()) {
+		say_error("this kernel cannot authenticate: it is built without "
+			  "CONFIG_NVME_HOST_AUTH (Debian has it since 6.12)");
+		r = -EOPNOTSUPP;
+	}
 	if (r)
-		return r;
+		goto out;
 	n = resolve_url(&a->url, to);
-	if (n < 0)
-		return n;
+	r = n < 0 ? n : 0;
+	if (r)
+		goto out;
 	events = uevent_open();
 	if (events < 0) {
 		say_error("can't listen to the kernel's events: %s", strerror(-events));
-		return events;
+		r = events;
+		goto out;
 	}
 	r = -EHOSTUNREACH;
 	for (int i = 0; i < n; i++) {
@@ -205,6 +256,9 @@ static int nvme_connect(struct attachment *a, const struct transport_options *t)
 	close(events);
 	if (r && a->controller[0])
 		nvme_fabrics_delete(a->controller);
+out:
+	dhchap_secret_wipe(&secret);
+	dhchap_secret_wipe(&ctrl_secret);
 	return r;
 }
 

@@ -46,7 +46,9 @@ enum {
 	OPT_NR_IO_QUEUES,
 	OPT_QUEUE_SIZE,
 	OPT_HDR_DIGEST,
-	OPT_DATA_DIGEST
+	OPT_DATA_DIGEST,
+	OPT_DHCHAP_SECRET,
+	OPT_DHCHAP_CTRL_SECRET
 };
 
 static const struct option options[] = {
@@ -63,6 +65,8 @@ static const struct option options[] = {
 	{ "queue-size", required_argument, NULL, OPT_QUEUE_SIZE },
 	{ "hdr-digest", no_argument, NULL, OPT_HDR_DIGEST },
 	{ "data-digest", no_argument, NULL, OPT_DATA_DIGEST },
+	{ "dhchap-secret-file", required_argument, NULL, OPT_DHCHAP_SECRET },
+	{ "dhchap-ctrl-secret-file", required_argument, NULL, OPT_DHCHAP_CTRL_SECRET },
 	{ NULL, 0, NULL, 0 },
 };
 
@@ -149,6 +153,12 @@ static int take_option(struct wish *w, int c)
 	case OPT_DATA_DIGEST:
 		w->transport.data_digest = true;
 		return 0;
+	case OPT_DHCHAP_SECRET:
+		w->transport.dhchap_secret_file = optarg;
+		return 0;
+	case OPT_DHCHAP_CTRL_SECRET:
+		w->transport.dhchap_ctrl_secret_file = optarg;
+		return 0;
 	case ':':
 		return verb_usage("%s needs a value", "the last option");
 	default:
@@ -185,6 +195,10 @@ static int parse(int argc, char **argv, struct wish *w)
 		return verb_usage("on needs one URL, such as nbd://HOST/default");
 	if (url_parse(argv[optind], &w->url, &why))
 		return verb_usage("%s: %s", argv[optind], why);
+	if (w->transport.dhchap_ctrl_secret_file && !w->transport.dhchap_secret_file)
+		return verb_usage("--dhchap-ctrl-secret-file needs "
+				  "--dhchap-secret-file: the server proves itself to a "
+				  "host that does so");
 	misfit = transport_of(&w->url)->misfit(&w->transport);
 	if (misfit)
 		return verb_usage("%s has no meaning for %s", misfit,

@@ -121,13 +121,18 @@ static void the_fabrics_options_are_those_for_swap(void **state)
 	o.nr_io_queues = 3;
 	o.queue_size = 64;
 	o.hdr_digest = o.data_digest = true;
+	o.secret = "DHHC-1:00:a+/=:";
+	o.ctrl_secret = "DHHC-1:01:b:";
 	assert_int_equal(nvme_options_format(&o, text, sizeof(text)), 0);
 	assert_non_null(
 		strstr(text, ",nr_io_queues=3,queue_size=64,hdr_digest,data_digest"));
+	assert_non_null(strstr(text, ",dhchap_secret=DHHC-1:00:a+/=:"
+				     ",dhchap_ctrl_secret=DHHC-1:01:b:"));
 	o.nqn = NVME_OPTIONS_DISCOVERY;
 	assert_int_equal(nvme_options_format(&o, text, sizeof(text)), 0);
 	assert_null(strstr(text, "queue"));
 	assert_null(strstr(text, "loss"));
+	assert_null(strstr(text, "DHHC"));
 }
 
 static void a_value_cannot_smuggle_an_option(void **state)
@@ -136,6 +141,9 @@ static void a_value_cannot_smuggle_an_option(void **state)
 	char text[NVME_OPTIONS_MAX + 1], nqn[NVME_OPTIONS_NQN_MAX + 1];
 
 	o.nqn = "nqn.x,ctrl_loss_tmo=0";
+	assert_int_equal(nvme_options_format(&o, text, sizeof(text)), -EINVAL);
+	o = good;
+	o.secret = "DHHC-1:00:x:,nr_io_queues=1";
 	assert_int_equal(nvme_options_format(&o, text, sizeof(text)), -EINVAL);
 	o = good;
 	o.hostnqn = "a\nb";
