@@ -84,8 +84,8 @@ uint8_t nvme_auth_read_reply(const uint8_t *p, size_t len, size_t hl, size_t dhv
 	if (len < sizeof(*m) || m->hl != hl || le16toh(m->dhvlen) != dhvlen ||
 	    len != sizeof(*m) + 2 * hl + dhvlen || m->cvalid > 1)
 		return NVME_AUTH_BAD_PAYLOAD;
-	/* A sequence number stands for a challenge, and is not 0 then. */
-	if (m->cvalid != (m->seqnum != 0))
+	/* A challenge has a number. Without one Linux 6.12 numbers what is not there. */
+	if (m->cvalid && !m->seqnum)
 		return NVME_AUTH_BAD_PAYLOAD;
 	*ret = (struct nvme_auth_answer){
 		.response = p + sizeof(*m),

@@ -16,8 +16,8 @@
 #include "memserver/nvme/fabrics.h"
 
 #define SECOND     UINT64_C(1000000000)
-#define LOGIN_TIME (60 * SECOND)
-#define AL_MAX     8192u /* most that a Receive may ask for */
+#define LOGIN_TIME (60 * SECOND) /* ffdhe8192 is slow on a small host */
+#define AL_MAX     8192u         /* most that a Receive may ask for */
 
 /*
  * Whose turn it is:
@@ -238,6 +238,8 @@ static uint8_t take_negotiate(struct nvme_queue *q, const uint8_t *p, uint32_t l
 
 	if (bad)
 		return bad;
+	if (!q->authed)
+		conn_welcome(q->c); /* from here on LOGIN_TIME bounds it */
 	l->step = CHALLENGE;
 	l->task.run = make_challenge;
 	nvme_auth_give(auth_of(q), &l->task);
