@@ -70,8 +70,8 @@ void conn_limit(struct conn *c);
 
 /*
  * An I/O request that moves `bytes` has been taken: it counts against the limits of the
- * export and of the client. Who is over its limit is not read from for a while. Only after
- * conn_limit.
+ * export and of the client. Who is over its limit is not read from for a while. Before
+ * conn_limit it counts nothing.
  */
 void conn_charge(struct conn *c, uint64_t bytes);
 

@@ -17,8 +17,11 @@ void conn_limit(struct conn *c)
 
 void conn_charge(struct conn *c, uint64_t bytes)
 {
-	struct caps *of_export = export_caps(c->export);
+	struct caps *of_export;
 
+	if (!c->limited)
+		return; /* a stranger's command, refused: there is no export yet */
+	of_export = export_caps(c->export);
 	if (caps_any(of_export))
 		caps_take(of_export, bytes, c->worker->now);
 	if (caps_any(&c->who->caps))
