@@ -3,7 +3,7 @@
 # timeout: 400
 # Administration of a real memserver: flags, memctl, metrics, signals, restarts.
 . "$(dirname "$0")/../lib.sh"
-plan 75
+plan 76
 
 new_pool
 nbd=$(free_port) nvme=$(free_port) discovery=$(free_port) metrics=$(free_port)
@@ -179,6 +179,7 @@ equal "nothing can be posted" \
 
 # ---- the log ----
 
+refuses "reload where there are no secrets says so" 1 "no secrets" memctl reload
 equal "log-level tells it" "$(memctl log-level)" info
 check "log-level sets it" memctl log-level warning
 refuses "an unknown level is refused" 1 "levels are" memctl log-level loud
