@@ -20,10 +20,16 @@ IQN = 'iqn.2026-11.io.remem:'
 
 
 def memctl(server, *words):
-    r = subprocess.run([B + '/memctl', '-s', server.control, *words], capture_output=True,
-                       text=True, timeout=LONG, check=False)
-    assert not r.returncode, r.stderr
-    return r.stdout
+    """It must succeed, as soon as the server has seen that its last client went."""
+    said = []
+
+    def done():
+        said[:] = [subprocess.run([B + '/memctl', '-s', server.control, *words], text=True,
+                                  capture_output=True, timeout=LONG, check=False)]
+        return not said[0].returncode or 'in use' not in said[0].stderr
+
+    wait(done)
+    assert not said[0].returncode, said[0].stderr
 
 
 def store(server, name, size=SIZE):

@@ -189,8 +189,10 @@ def rotation(tap, server, port, secrets):
     tap.ok(not re.search('rotatedsecret|bysighup|anothersecret', said), 'no secret is in the log or shown')
 
 
-def broken(tap, server, port):
+def broken(tap, server, port, secrets):
     """tgtd's own parser: it may refuse, hang up or die; we only promise that it serves again."""
+    write_secrets(secrets, 'initiator alice alicesecret1234')  # those of who is at work
+    assert not memctl(server, 'reload').returncode
     login_pdu = Initiator.pdu([('InitiatorName', 'iqn.x:y')], 0x00)
     for what, raw in (
             ('a login cut short', login_pdu[:30]),
@@ -217,7 +219,7 @@ def broken(tap, server, port):
 
 def login_or_wait(port):
     try:
-        return login(port, 'alice', 'bysighup12345')
+        return login(port, 'alice', 'alicesecret1234')
     except OSError:
         return -1
 
@@ -238,7 +240,7 @@ def test(tap):
             tap.ok(wait(lambda: worker_of(server)[1] > 0), 'an initiator is at work')
             many_failures(tap, server, port, metrics)
             rotation(tap, server, port, secrets)
-            broken(tap, server, port)
+            broken(tap, server, port, secrets)
         finally:
             perf.kill()
             perf.wait()
