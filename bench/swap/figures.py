@@ -26,9 +26,9 @@ WORDS = {("seq", "read"): "sequential read", ("rand", "read"): "random read",
 
 MEDIA = {  # the table's words
     "disk": "local disk", "disk-200": "disk, 200 IOPS", "nvme": "remem NVMe/TCP",
-    "nbd": "remem NBD", "nbdkit": "nbdkit NBD",
+    "nbd": "remem NBD", "iscsi": "remem iSCSI", "nbdkit": "nbdkit NBD",
 }
-DISKS, REMOTE = ("disk", "disk-200"), ("nvme", "nbd", "nbdkit")
+DISKS, REMOTE = ("disk", "disk-200"), ("nvme", "nbd", "iscsi", "nbdkit")
 PAPER = ("The paper's: 1 GB of RAM, a spinning disk, iSCSI over 10 GbE: no difference while\n"
          "all fits; then sequential reads 2.5-3.2, random reads 22-27 times the disk's;\n"
          "blocks of 64 KiB and more 1.1-1.2 times.")
@@ -81,11 +81,15 @@ def hog_words(plan, medium, size, blocks):
 
 
 class Memserver:
-    """Ours, on free ports of loopback; guests reach it at 10.0.2.2."""
+    """Ours, on free ports of loopback; guests reach it at 10.0.2.2. iSCSI (root only, with
+    tgtd) has an export of its own: one that was just used over another door is lent to tgtd
+    a second later only."""
 
-    def __init__(self, build, tmpfs, size_mib):
+    def __init__(self, build, tmpfs, size_mib, iscsi):
         self.dir = tempfile.mkdtemp(prefix="remem-swap-", dir=tmpfs)
-        self.ports = {"nbd": free_port(), "nvme": free_port()}
+        self.ports = {"nbd": free_port(), "nvme": free_port(), "iscsi": free_port()}
+        more = ["--export", f"iscsi={size_mib}M",
+                "--iscsi", f"127.0.0.1:{self.ports['iscsi']}"] if iscsi else []
         os.mkdir(f"{self.dir}/pool")
         with open(f"{self.dir}/log", "w+", encoding="utf-8") as log:
             self.proc = subprocess.Popen(
@@ -93,12 +97,13 @@ class Memserver:
                  "--nbd", f"127.0.0.1:{self.ports['nbd']}",
                  "--nvme", f"127.0.0.1:{self.ports['nvme']}", "--discovery", "off",
                  "--metrics", "off", "--control", f"{self.dir}/control",
-                 "--pool", f"{self.dir}/pool"],
+                 "--pool", f"{self.dir}/pool", *more],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
     def target(self, medium):
-        scheme = {"nvme": "nvme-tcp", "nbd": "nbd"}[medium]
-        return f"{scheme}://10.0.2.2:{self.ports[medium]}/default"
+        scheme = {"nvme": "nvme-tcp"}.get(medium, medium)
+        name = {"iscsi": "iscsi"}.get(medium, "default")
+        return f"{scheme}://10.0.2.2:{self.ports[medium]}/{name}"
 
     def stop(self):
         said = ""
@@ -185,8 +190,9 @@ def measure(root, plan, build, tmpfs="/dev/shm", disk_dir="/var/tmp",
             elif medium == "nbdkit":
                 servers[medium] = Nbdkit(plan.swap_mib())
             else:
-                servers[medium] = servers.get("nvme") or servers.get("nbd") or Memserver(
-                    build, tmpfs, plan.swap_mib())
+                ours = [s for s in servers.values() if isinstance(s, Memserver)]
+                servers[medium] = ours[0] if ours else Memserver(
+                    build, tmpfs, plan.swap_mib(), "iscsi" in plan.media)
         devices = {name: f"/dev/vd{chr(ord('a') + i)}" for i, name in enumerate(disks)}
         plan_path = f"{work}/plan"
         with open(plan_path, "w", encoding="ascii") as f:
