@@ -139,8 +139,16 @@ state_is() {
 	is "$(status state)" "$1"
 }
 
+# From here on the test's own shell and what it runs are never swapped out (a load of
+# start_load is): else nobody could bring a dead server back.
+keep_shell_in_memory() {
+	mkdir -p /sys/fs/cgroup/shell
+	echo 0 >/sys/fs/cgroup/shell/memory.swap.max
+	echo $$ >/sys/fs/cgroup/shell/cgroup.procs
+}
+
 # start_load LIMIT HOG-ARGUMENTS...: hog in a cgroup with this memory limit, output in
-# $T/hog.out; returns when it has filled its memory.
+# $T/hog.out; returns when it has filled its memory ($fill_seconds, 120, at most).
 start_load() {
 	local limit=$1 cgroup=/sys/fs/cgroup/load
 
@@ -153,7 +161,7 @@ start_load() {
 		exec "$hog" --events "$@"
 	) >"$T/hog.out" 2>&1 &
 	load_pid=$!
-	wait_for 120 grep -q filled "$T/hog.out"
+	wait_for "${fill_seconds:-120}" grep -q filled "$T/hog.out"
 }
 
 # Waits for it; its status.
