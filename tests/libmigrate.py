@@ -154,9 +154,9 @@ class Receive:
 class Watch:
     """A vmemdirect watch of a VM."""
 
-    def __init__(self, vm, port, *options, name="w", env=None):
+    def __init__(self, vm, port, *options, name="w", env=None, before=()):
         self.log_path = f"{T}/{name}.log"
-        self.child = spawn([f"{B}/vmemdirect", "watch", "--to", f"tcp:127.0.0.1:{port}", "--name", name,
+        self.child = spawn([*before, f"{B}/vmemdirect", "watch", "--to", f"tcp:127.0.0.1:{port}", "--name", name,
                             *(options or ("--qmp", vm.qmp))], stderr=open(self.log_path, "w"),
                            env={**os.environ, **(env or {})})
 

@@ -10,7 +10,7 @@ import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), ".."))
 from libmigrate import ODD, Vm, Watch, destination, no_paging, receive_history, source, sweeps  # noqa: E402
-from libpaging import Paged, check, diag, main, test, wait_until  # noqa: E402
+from libpaging import T, Paged, check, diag, main, test, wait_until  # noqa: E402
 
 WORK, HOT = 100, 8  # MiB; one of so many stretches of 64 KiB is read all the time
 HOT_PAGES = WORK * 256 // HOT
@@ -199,6 +199,33 @@ def refused():
     watch = Watch(vm, 1, "--qmp", vm.qmp, "--memdev", "dimm")
     watch.wait_for("share=off")
     check(watch.child.wait(60) == 1, watch.text())
+
+
+@test("where the host may swap the VM watch is refused, and pauses when swap is turned on later")
+def swap():
+    head, area = "Filename\tType\tSize\tUsed\tPriority\n", "/dev/sda2\tpartition\t1024\t0\t-2\n"
+    swaps = f"{T}/swaps"  # what it takes for /proc/swaps; this host's own swap is nobody's to turn on
+    ours = ["unshare", "-m", "--propagation", "private", "sh", "-c",
+            f'mount --bind {swaps} /proc/swaps && exec "$0" "$@"']
+
+    def now(text):
+        with open(swaps, "r+" if os.path.exists(swaps) else "w") as file:
+            file.write(text)
+            file.truncate()
+
+    process = Paged(size="16M")
+    now(head + area)
+    watch = Watch(None, 1, "--pid", str(process.pid), before=ours)
+    watch.wait_for("the host's own swap may take this VM's pages")
+    check(watch.child.wait(60) == 1, watch.text())
+    now(head)
+    watch = Watch(None, 1, "--pid", str(process.pid), "--period", "20", before=ours)
+    watch.wait_for("sample 3:")
+    now(head + area)
+    watch.wait_for("nothing is sampled until that ends")
+    count = watch.samples()
+    now(head)
+    wait_until(lambda: watch.samples() > count, "sampling to go on", 60, watch.child)
 
 
 main()
