@@ -69,7 +69,7 @@ same() { # what was written is read
 
 write_hosts "$usual"
 modprobe nvme-tcp || exit
-server || exit
+server --nvme-auth-group null || exit
 dd if=/dev/urandom of="$T/data" bs=1M count=8 2>/dev/null
 
 # ---- keys right and wrong ----
@@ -90,7 +90,7 @@ check "and the other host none" sh -c "
 check "a host with its secret gets in" connect default -S "$key"
 check "what it writes" dd if="$T/data" of="$(device default)" bs=1M oflag=direct
 check "it reads" same
-check "memserver knows by what it proved itself" logged "host $host proved itself by sha256 and ffdhe2048"
+check "memserver knows by what it proved itself" logged "host $host proved itself by sha256 and null"
 check "the kernel says so too" sh -c "dmesg | grep 'qid 0: authenticated'"
 disconnect
 check "both prove themselves to each other" connect default -S "$key" -C "$ctrl_key"
@@ -101,9 +101,12 @@ refuses "a host does not believe a server with another secret" 1 . connect defau
 check "and tells it" wait_for 60 logged "host $host gives up its login"
 disconnect
 
-# ---- the other hashes, no group and a larger one; the rest: tests/hostile/nvme_auth.py ----
+# ---- the other hashes, and one group ----
 
-for pair in sha384:null sha512:ffdhe3072; do
+# Linux raises to the power of the whole group's length: an emulated host computes for seconds,
+# on a loaded machine for a minute over ffdhe3072. tests/hostile/nvme_auth.py has all groups.
+
+for pair in sha384:null sha512:ffdhe2048; do
 	stop
 	server --nvme-auth-hash ${pair%:*} --nvme-auth-group ${pair#*:}
 	check "both ways by ${pair%:*} and ${pair#*:}" connect default -S "$key" -C "$ctrl_key"
@@ -114,9 +117,8 @@ done
 
 # ---- a server that is killed, keys that change ----
 
-# Without DH: what the emulated host would compute for seconds is not what this is about.
 stop
-server --nvme-auth-group null,ffdhe2048
+server --nvme-auth-group null
 connect default -S "$key" -C "$ctrl_key"
 fio --name=verify --filename="$(device default)" --direct=1 --ioengine=libaio --iodepth=8 --rw=randwrite \
 	--bsrange=4k-64k --offset=8M --size=16M --rate=,4M --verify=crc32c --verify_fatal=1 \
@@ -127,7 +129,7 @@ busy() {
 }
 wait_for 120 busy
 stop
-server --nvme-auth-group null,ffdhe2048
+server --nvme-auth-group null
 check "after kill -9 the host logs in again by itself" wait_for 240 logged "host $host proved itself, and we"
 check "and goes on where it was" wait $fio
 check "with its bytes" same
@@ -142,7 +144,7 @@ kill -HUP "${server_pid[memserver]}"
 check "the old secret is forgotten" wait_for 60 logged 'read again, 1 hosts'
 check "nobody was dropped" same
 stop
-server --nvme-auth-group null,ffdhe2048
+server --nvme-auth-group null
 check "the host comes back with the new one" wait_for 240 logged "host $host proved itself, and we"
 check "and its bytes are there" same
 disconnect
