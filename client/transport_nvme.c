@@ -75,8 +75,10 @@ static void say_refused(const struct nvme_options *o, const char *said)
 /* It is about secrets: true, and it has been said what. */
 static bool say_unproved(const struct nvme_options *o, int r, const char *said)
 {
-	bool about_auth = strstr(said, "authentic") || strstr(said, ": no key") ||
-			  strstr(said, "secret");
+	/* Authentication Required: it went on without having logged in. */
+	bool went_on = strstr(said, "ret=401") != NULL;
+	bool about_auth = went_on || strstr(said, "authentic") ||
+			  strstr(said, ": no key") || strstr(said, "secret");
 
 	if (!about_auth && r != -ENOKEY && r != -EKEYREJECTED)
 		return false;
@@ -84,7 +86,7 @@ static bool say_unproved(const struct nvme_options *o, int r, const char *said)
 		say_error("%s port %u wants this host to prove itself: give its secret "
 			  "with --dhchap-secret-file FILE (this host is %s)",
 			  o->traddr, o->port, o->hostnqn);
-	else if (r == -EPROTONOSUPPORT || r == -EOPNOTSUPP)
+	else if (went_on || r == -EPROTONOSUPPORT || r == -EOPNOTSUPP)
 		say_error("this kernel cannot authenticate: it is built without "
 			  "CONFIG_NVME_HOST_AUTH (Debian has it since 6.12)");
 	else
