@@ -5,6 +5,7 @@ import os
 import random
 import re
 import socket
+import time
 
 from libguest import Guest
 from libpaging import B, MIB, STATE, T, check, memory_object, spawn, wait_until
@@ -186,3 +187,36 @@ def no_paging(status):
     faults, out, tier = status["faults"], status["evictions"], status["tier"]
     check(faults["tier"] == 0 and tier["reads"] == 0, f"pages were read back: {status}")
     check(sum(out.values()) == 0, f"pages were evicted: {status}")
+
+
+def live(mode, mib, work_mib, host=None, ssd=None):
+    """A guest with `mib` that works on `work_mib` all the time moves: "plain", stock QEMU to stock
+    QEMU with enough memory; "half", through vmemdirect into half of it, the rest to the SSD;
+    "split", the same with the rest to the sub-host `host`. What it cost, and whether all its
+    data was right at the end."""
+    both = dict(mib=mib, odd=ODD, work_mib=work_mib, accesses=0, append="pagework_rewrite=1")
+    dst, src = destination(**both), source(**both)
+    src.wait_for("pagework: filled", 900)
+    if mode == "plain":
+        dst("migrate-incoming", uri="tcp:127.0.0.1:0")
+        receive, port = None, dst("query-migrate")["socket-address"][0]["port"]
+    else:
+        receive = Receive(dst, *(host.spill() if mode == "split" else ()), ram=f"{mib // 2}M",
+                          ssd="" if mode == "split" else ssd)
+        port = receive.port
+    src.migrate_to(port)
+    check(src.wait_migration("completed", "failed") == "completed", receive.text() if receive else "it failed")
+    info = src("query-migrate")
+    result = {"mode": mode, "mib": mib, "work_mib": work_mib, "total_ms": info["total-time"],
+              "downtime_ms": info["downtime"], "sent_mib": info["ram"]["transferred"] >> 20}
+    if receive:
+        said = receive.wait_migrated()
+        result.update({key: said[key] for key in ("in_ram_pages", "tier_pages", "again_pages")})
+    dst.go()
+    dst.wait_for("pagework: worked", 900)
+    begun = time.monotonic()
+    dst.wait_for("pagework: rewritten", 900)
+    result["rewrite_ms"] = round((time.monotonic() - begun) * 1000)
+    result["verified"] = dst.wait_for("pagework: verified", 900)
+    result["right"] = result["verified"].endswith(f"{work_mib * 256} pages, 0 bad")
+    return result

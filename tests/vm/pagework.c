@@ -11,6 +11,7 @@
  *	pagework_hold=1      wait for a newline once filled
  *	pagework_hot=N       instead of the accesses: read one of N stretches of 64 KiB
  *			     over and over, until a newline comes
+ *	pagework_rewrite=1   afterwards write every page once, in order, and say so
  *	pagework_churn=N     now and then take N MiB more (at most half of what is free),
  *	                     fill, verify and free them: what a balloon takes and gives
  */
@@ -112,6 +113,10 @@ int main(void)
 			   : work(argument("pagework_accesses", 20000),
 				  argument("pagework_churn", 0) << 20);
 		printf("pagework: worked\n");
+		for (uint64_t n = 0; n < nr && argument("pagework_rewrite", 0); n++)
+			write_page(n);
+		if (argument("pagework_rewrite", 0))
+			printf("pagework: rewritten\n");
 		for (uint64_t n = 0; n < nr; n++)
 			bad += check_page(n);
 		printf("pagework: verified %" PRIu64 " pages, %" PRIu64 " bad\n", nr,
