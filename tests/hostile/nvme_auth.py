@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 # timeout: 600
+# flavours: asan tsan
 """NVMe/TCP with authentication: who gets in, and what everybody else gets.
 
 After every test a host that has logged in before the first one still reads what it wrote, and

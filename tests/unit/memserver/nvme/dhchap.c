@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include <cmocka.h>
+#include <openssl/bn.h>
 #include <openssl/evp.h>
 
 #include "memserver/nvme/dhchap.h"
@@ -170,6 +171,37 @@ static void values_that_give_the_key_away_are_refused(void **state)
 	dhchap_dh_free(dh);
 }
 
+static void p_minus_one_is_refused(void **state)
+{
+	struct dhchap_dh *dh;
+	uint8_t own[256], value[256], ks[64];
+	BIGNUM *p = NULL;
+	EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(NULL, "DH", NULL);
+	EVP_PKEY *group = NULL;
+	OSSL_PARAM params[] = {
+		OSSL_PARAM_construct_utf8_string("group", (char *)"ffdhe2048", 0),
+		OSSL_PARAM_construct_end(),
+	};
+
+	assert_true(EVP_PKEY_keygen_init(ctx) > 0);
+	assert_true(EVP_PKEY_CTX_set_params(ctx, params) > 0);
+	assert_true(EVP_PKEY_generate(ctx, &group) > 0);
+	assert_true(EVP_PKEY_get_bn_param(group, "p", &p));
+	assert_int_equal(dhchap_dh_new(1, &dh, own), 0);
+	BN_bn2binpad(p, value, 256);
+	assert_int_equal(dhchap_dh_session(dh, 1, value, 256, ks), -EPROTO);
+	BN_sub_word(p, 1);
+	BN_bn2binpad(p, value, 256);
+	assert_int_equal(dhchap_dh_session(dh, 1, value, 256, ks), -EPROTO);
+	BN_sub_word(p, 1);
+	BN_bn2binpad(p, value, 256);
+	assert_int_equal(dhchap_dh_session(dh, 1, value, 256, ks), 0);
+	dhchap_dh_free(dh);
+	BN_free(p);
+	EVP_PKEY_free(group);
+	EVP_PKEY_CTX_free(ctx);
+}
+
 static void there_are_three_hashes_and_six_groups(void **state)
 {
 	uint8_t id;
@@ -194,6 +226,7 @@ int main(void)
 		cmocka_unit_test(augmented_challenges_are_the_specification_s),
 		cmocka_unit_test(both_sides_of_every_group_come_to_one_key),
 		cmocka_unit_test(values_that_give_the_key_away_are_refused),
+		cmocka_unit_test(p_minus_one_is_refused),
 		cmocka_unit_test(there_are_three_hashes_and_six_groups),
 	};
 
