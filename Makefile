@@ -14,10 +14,10 @@ say  = $(if $(V),@:,@echo '  $(1)	$@')
 
 B := build$(if $(FLAVOUR),-$(FLAVOUR))
 
-PKGS_lib        := json-c
-PKGS_memserver  := json-c libmicrohttpd libsystemd openssl
+PKGS_lib        := json-c openssl
+PKGS_memserver  := json-c libmicrohttpd libsystemd openssl pam
 PKGS_client     := json-c openssl
-PKGS_vmemdirect := json-c libmicrohttpd libnbd libsystemd liburing ncursesw
+PKGS_vmemdirect := json-c libmicrohttpd libnbd libsystemd liburing ncursesw openssl
 PKGS_all        := $(sort $(PKGS_lib) $(PKGS_memserver) $(PKGS_client) $(PKGS_vmemdirect))
 pkgflags         = $(shell pkg-config --cflags $(1) 2>/dev/null)
 pkglibs          = $(shell pkg-config --libs $(1) 2>/dev/null)
@@ -170,6 +170,8 @@ install: all
 	install -m 755 $(PROGRAMS) $(DESTDIR)$(PREFIX)/sbin
 	$(if $(MAN1),install -m 644 $(MAN1) $(DESTDIR)$(PREFIX)/share/man/man1)
 	$(if $(MAN8),install -m 644 $(MAN8) $(DESTDIR)$(PREFIX)/share/man/man8)
+	install -d $(DESTDIR)/etc/pam.d
+	test -e $(DESTDIR)/etc/pam.d/memserver || install -m 644 memserver/memserver.pam $(DESTDIR)/etc/pam.d/memserver
 	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
 	for u in $(wildcard */*.service */*.mount); do \
 		sed 's#@PREFIX@#$(PREFIX)#g' $$u > $(DESTDIR)$(PREFIX)/lib/systemd/system/$$(basename $$u); done

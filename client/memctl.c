@@ -48,11 +48,15 @@ static const struct verb {
 
 static void help(void)
 {
-	puts("Usage: memctl [-s PATH] [--json] VERB ...\n"
-	     "Administrates the memserver of this host.\n");
+	puts("Usage: memctl [-s PATH | -H HOST] [--json] VERB ...\n"
+	     "Administrates the memserver of this host, or of another.\n");
 	for (size_t i = 0; i < NR_VERBS; i++)
 		printf("  %-34s%s\n", verbs[i].usage, verbs[i].help);
 	puts("\n  -s, --socket PATH   the memserver's control socket\n"
+	     "  -H, --host HOST[:PORT]  a memserver elsewhere (--remote), over TLS\n"
+	     "  -u, --user NAME     log in there as NAME (who you are here)\n"
+	     "      --password-file FILE  with the password in it (asked for)\n"
+	     "      --ca FILE       whose certificate it must show (the system's)\n"
 	     "      --json          print results as JSON\n"
 	     "  -h, --help          print this and exit\n"
 	     "  -V, --version       print the version of memctl and exit\n\n"
@@ -70,6 +74,10 @@ static int parse(int argc, char **argv, struct memctl *m)
 {
 	static const struct option options[] = {
 		{ "socket", required_argument, NULL, 's' },
+		{ "host", required_argument, NULL, 'H' },
+		{ "user", required_argument, NULL, 'u' },
+		{ "password-file", required_argument, NULL, 'p' },
+		{ "ca", required_argument, NULL, 'A' },
 		{ "json", no_argument, NULL, 'j' },
 		{ "quota", required_argument, NULL, 'q' },
 		{ "bandwidth", required_argument, NULL, 'b' },
@@ -83,10 +91,22 @@ static int parse(int argc, char **argv, struct memctl *m)
 	int o;
 
 	opterr = 0;
-	while ((o = getopt_long(argc, argv, ":s:hV", options, NULL)) != -1)
+	while ((o = getopt_long(argc, argv, ":s:H:u:hV", options, NULL)) != -1)
 		switch (o) {
 		case 's':
 			m->socket = optarg;
+			break;
+		case 'H':
+			m->host = optarg;
+			break;
+		case 'u':
+			m->user = optarg;
+			break;
+		case 'p':
+			m->password_file = optarg;
+			break;
+		case 'A':
+			m->ca = optarg;
 			break;
 		case 'j':
 			m->json = true;

@@ -24,7 +24,9 @@ int memctl_call(struct memctl *m, struct json_object *req,
 	char error[CTL_ERROR_MAX];
 	int r = 0;
 
-	if (!m->client)
+	if (!m->client && m->host)
+		r = memctl_connect(m, error);
+	else if (!m->client)
 		r = ctl_client_open(
 			m->socket, "memserver",
 			"start one (systemctl start memserver, or memserver "

@@ -14,8 +14,10 @@ struct ctl_client;
 struct json_object;
 
 struct memctl {
-	const char *socket; /* path, borrowed */
-	bool json;          /* print results as JSON */
+	const char *socket;                    /* path, borrowed */
+	const char *host;                      /* -H; NULL: this host, by `socket` */
+	const char *user, *password_file, *ca; /* with host; NULL: not given */
+	bool json;                             /* print results as JSON */
 	bool force;
 	bool clients;
 	const char *quota, *bandwidth, *iops; /* borrowed, NULL: not given */
@@ -50,6 +52,9 @@ struct json_object *memctl_request(const char *cmd);
  */
 int memctl_call(struct memctl *m, struct json_object *req,
 		struct json_object **ret_result);
+
+/* memctl_login.c: connects to m->host and logs in. 0, or -errno and `error`. */
+int memctl_connect(struct memctl *m, char *error);
 
 /* The same, and prints what came: as JSON, or by `print` (NULL: nothing). */
 int memctl_show_result(struct memctl *m, struct json_object *req,

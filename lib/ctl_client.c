@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <json-c/json.h>
+#include <netdb.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,10 +15,13 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "lib/tls.h"
+
 struct ctl_client {
 	int fd;
 	int timeout_ms;
-	char *buf; /* owned: room for the longest reply and its newline */
+	char *buf;               /* owned: room for the longest reply and its newline */
+	struct tls_session *tls; /* owned; NULL: over a unix socket */
 };
 
 static int64_t now_ms(void)
@@ -106,21 +110,163 @@ fail:
 	return r;
 }
 
+/* "host", "host:port", "[v6]:port" or a bare v6 address, taken apart. */
+static int split(const char *where, char *host, size_t host_len, const char **ret_port)
+{
+	const char *colon = strrchr(where, ':'), *end = where + strlen(where);
+
+	if (*where == '[') {
+		end = strchr(++where, ']');
+		if (!end || (end[1] && end[1] != ':'))
+			return -EINVAL;
+		if (end[1])
+			*ret_port = end + 2;
+	} else if (colon && colon == strchr(where, ':')) {
+		end = colon;
+		*ret_port = colon + 1;
+	}
+	if (end == where || (size_t)(end - where) >= host_len)
+		return -EINVAL;
+	memcpy(host, where, (size_t)(end - where));
+	host[end - where] = '\0';
+	return 0;
+}
+
+/* To the first address that answers. */
+static int dial_tcp(struct ctl_client *c, const char *host, const char *port,
+		    char *error)
+{
+	struct addrinfo hints = { .ai_socktype = SOCK_STREAM }, *list, *a;
+	int64_t deadline_ms = now_ms() + c->timeout_ms;
+	int r = getaddrinfo(host, port, &hints, &list), value;
+	socklen_t len = sizeof(value);
+
+	if (r) {
+		snprintf(error, CTL_ERROR_MAX, "%s port %s: %s", host, port,
+			 gai_strerror(r));
+		return -EHOSTUNREACH;
+	}
+	for (a = list, r = -EHOSTUNREACH; a && r < 0; a = a->ai_next) {
+		if (c->fd >= 0)
+			close(c->fd);
+		c->fd = socket(a->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK,
+			       0);
+		r = c->fd < 0 ? -errno : 0;
+		if (!r && connect(c->fd, a->ai_addr, a->ai_addrlen) < 0)
+			r = errno == EINPROGRESS ? wait_for(c, POLLOUT, deadline_ms)
+						 : -errno;
+		if (!r && !getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &value, &len))
+			r = -value;
+	}
+	freeaddrinfo(list);
+	if (r < 0)
+		snprintf(error, CTL_ERROR_MAX, "%s port %s: %s", host, port,
+			 strerror(-r));
+	return r;
+}
+
+static int shake(struct ctl_client *c, const char *host, const char *ca, char *error)
+{
+	struct tls_files f = { .ca = ca };
+	int64_t deadline_ms = now_ms() + c->timeout_ms;
+	char why[TLS_ERROR_MAX];
+	struct tls *t;
+	int r = tls_client_new(&f, &t, why);
+
+	if (r < 0) {
+		snprintf(error, CTL_ERROR_MAX, "%s", why);
+		return r;
+	}
+	r = tls_session_new(t, c->fd, host, &c->tls);
+	tls_put(t);
+	if (r < 0)
+		c->tls = NULL;
+	while (!r && (r = tls_handshake(c->tls)) == -EAGAIN)
+		r = wait_for(c, tls_wants(c->tls), deadline_ms);
+	if (r < 0)
+		snprintf(error, CTL_ERROR_MAX, "%s: %s", host,
+			 c->tls && *tls_error(c->tls) ? tls_error(c->tls)
+						      : strerror(-r));
+	return r;
+}
+
+int ctl_client_open_tls(const char *where, const char *default_port, const char *ca,
+			int timeout_ms, struct ctl_client **ret, char *error)
+{
+	struct ctl_client *c = calloc(1, sizeof(*c));
+	const char *port = default_port;
+	char host[256];
+	int r;
+
+	if (c) {
+		c->fd = -1;
+		c->timeout_ms = timeout_ms;
+		c->buf = malloc(CTL_REPLY_MAX + 1);
+	}
+	if (!c || !c->buf) {
+		snprintf(error, CTL_ERROR_MAX, "out of memory");
+		ctl_client_close(c);
+		return -ENOMEM;
+	}
+	r = split(where, host, sizeof(host), &port);
+	if (r < 0)
+		snprintf(error, CTL_ERROR_MAX, "'%s' is not HOST or HOST:PORT", where);
+	if (!r)
+		r = dial_tcp(c, host, port, error);
+	if (!r)
+		r = shake(c, host, ca, error);
+	if (r < 0) {
+		ctl_client_close(c);
+		return r;
+	}
+	*ret = c;
+	return 0;
+}
+
 void ctl_client_close(struct ctl_client *c)
 {
 	if (!c)
 		return;
 	if (c->fd >= 0)
 		close(c->fd);
+	tls_session_free(c->tls);
 	free(c->buf);
 	free(c);
+}
+
+static ssize_t send_some(const struct ctl_client *c, const void *p, size_t len)
+{
+	struct iovec v = { (void *)(uintptr_t)p, len };
+	struct msghdr m = { .msg_iov = &v, .msg_iovlen = 1 };
+
+	return c->tls ? tls_sendmsg(c->tls, &m) : sendmsg(c->fd, &m, MSG_NOSIGNAL);
+}
+
+static ssize_t receive_some(const struct ctl_client *c, void *p, size_t len)
+{
+	struct iovec v = { p, len };
+	struct msghdr m = { .msg_iov = &v, .msg_iovlen = 1 };
+
+	return c->tls ? tls_recvmsg(c->tls, &m) : recvmsg(c->fd, &m, 0);
+}
+
+static int flush(const struct ctl_client *c, int64_t deadline_ms)
+{
+	int r = 0;
+
+	while (c->tls && r == 0 && tls_unsent(c->tls)) {
+		r = tls_flush(c->tls);
+		if (r == -EAGAIN)
+			r = wait_for(c, POLLOUT, deadline_ms);
+	}
+	return r;
 }
 
 static int send_all(const struct ctl_client *c, const char *data, size_t len,
 		    int64_t deadline_ms)
 {
 	while (len) {
-		ssize_t n = send(c->fd, data, len, MSG_NOSIGNAL);
+		ssize_t n = send_some(c, data, len);
 		int r;
 
 		if (n >= 0) {
@@ -134,7 +280,7 @@ static int send_all(const struct ctl_client *c, const char *data, size_t len,
 		if (r < 0)
 			return r;
 	}
-	return 0;
+	return flush(c, deadline_ms);
 }
 
 /* One line, without its newline, at the start of c->buf. */
@@ -143,7 +289,7 @@ static int receive_line(struct ctl_client *c, int64_t deadline_ms, size_t *ret_l
 	size_t len = 0;
 
 	while (len < CTL_REPLY_MAX + 1) {
-		ssize_t n = recv(c->fd, c->buf + len, CTL_REPLY_MAX + 1 - len, 0);
+		ssize_t n = receive_some(c, c->buf + len, CTL_REPLY_MAX + 1 - len);
 		int r;
 
 		if (!n)

@@ -19,6 +19,13 @@ struct ctl_client;
  */
 int ctl_client_open(const char *path, const char *name, const char *how, int timeout_ms,
 		    struct ctl_client **ret, char *error);
+/*
+ * The same over TLS: `where` is HOST, HOST:PORT, ADDR or [V6]:PORT, without a port
+ * `default_port`; the server must show a certificate for HOST that `ca` (path; NULL: the
+ * system) vouches for. To be followed by a login.
+ */
+int ctl_client_open_tls(const char *where, const char *default_port, const char *ca,
+			int timeout_ms, struct ctl_client **ret, char *error);
 void ctl_client_close(struct ctl_client *c); /* NULL is fine */
 
 /*

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <json-c/json.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,6 +21,7 @@
 #include "lib/list.h"
 #include "lib/log.h"
 #include "lib/loop.h"
+#include "lib/tls.h"
 
 #define NS_PER_S 1000000000ull
 
@@ -37,6 +39,13 @@ struct ctl_client_conn {
 	size_t out_len, out_done;
 	bool last; /* goes once `out` is sent */
 	bool eof;  /* the client has shut down its side */
+
+	struct tls_session *tls;   /* owned; NULL: a local client */
+	bool shaking;              /* its handshake is under way */
+	bool waiting;              /* for ctl_server_answer */
+	uint64_t ticket;           /* of the last request */
+	struct json_object *asked; /* owned: what it waits for */
+	time_t since;              /* when it came */
 };
 
 struct ctl_server {
@@ -51,6 +60,7 @@ struct ctl_server {
 	bool deaf; /* out of descriptors: not accepting until the next tick */
 	struct list clients;
 	unsigned int nr_clients;
+	uint64_t last_ticket;
 	struct log_limit limit;
 };
 
@@ -96,6 +106,8 @@ static void client_free(struct ctl_client_conn *c)
 	list_del(&c->link);
 	s->nr_clients--;
 	loop_fd_del(&c->watch);
+	tls_session_free(c->tls);
+	json_object_put(c->asked);
 	close(c->fd);
 	free(c->in);
 	free(c->out);
@@ -129,7 +141,7 @@ static int run(struct ctl_server *s, const struct ctl_handler *h, struct ctl_cal
 	if (r == 0)
 		r = h->fn(call, s->arg);
 	tell |= r == -EACCES;
-	if (tell && s->policy && s->policy->audit)
+	if (tell && r != CTL_LATER && s->policy && s->policy->audit)
 		s->policy->audit(call, r, s->policy_arg);
 	return r;
 }
@@ -201,11 +213,17 @@ static void client_request(struct ctl_client_conn *c, const char *line, size_t l
 	const char *why;
 	int r = ctl_parse_request(line, len, &call.req, &call.cmd, &why);
 
+	call.ticket = c->ticket = ++c->server->last_ticket;
 	if (r < 0)
 		ctl_fail(&call, EPROTO, "bad request: %s", why);
 	else
 		r = dispatch(c->server, &call);
-	client_answer(c, r, &call);
+	if (r == CTL_LATER) {
+		c->waiting = true;
+		c->asked = json_object_get(call.req);
+	} else {
+		client_answer(c, r, &call);
+	}
 	json_object_put(call.req);
 }
 
@@ -229,23 +247,52 @@ static bool client_take_line(struct ctl_client_conn *c)
 	used = (size_t)(end - c->in) + 1;
 	if (used > 1)
 		client_request(c, c->in, used - 1);
+	explicit_bzero(c->in, used); /* it may have been a password */
 	c->in_len -= used;
 	c->in_scanned = 0;
 	memmove(c->in, c->in + used, c->in_len);
 	return true;
 }
 
+static ssize_t send_some(struct ctl_client_conn *c, const void *p, size_t len)
+{
+	struct iovec v = { (void *)(uintptr_t)p, len };
+	struct msghdr m = { .msg_iov = &v, .msg_iovlen = 1 };
+
+	return c->tls ? tls_sendmsg(c->tls, &m)
+		      : sendmsg(c->fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+static ssize_t receive_some(struct ctl_client_conn *c, void *p, size_t len)
+{
+	struct iovec v = { p, len };
+	struct msghdr m = { .msg_iov = &v, .msg_iovlen = 1 };
+
+	return c->tls ? tls_recvmsg(c->tls, &m) : recvmsg(c->fd, &m, MSG_DONTWAIT);
+}
+
+static bool has_unsent(const struct ctl_client_conn *c)
+{
+	return c->out || (c->tls && tls_unsent(c->tls));
+}
+
 /* 1: some bytes moved; 0: would block; -1: the client is gone. */
 static int client_send(struct ctl_client_conn *c)
 {
-	ssize_t n = send(c->fd, c->out + c->out_done, c->out_len - c->out_done,
-			 MSG_DONTWAIT | MSG_NOSIGNAL);
+	ssize_t n;
 
+	if (!c->out) {
+		int r = tls_flush(c->tls);
+
+		return r == 0 ? 1 : r == -EAGAIN ? 0 : -1;
+	}
+	n = send_some(c, c->out + c->out_done, c->out_len - c->out_done);
 	if (n < 0)
 		return errno == EAGAIN || errno == EINTR ? 0 : -1;
 	c->out_done += (size_t)n;
 	client_touch(c);
 	if (c->out_done == c->out_len) {
+		explicit_bzero(c->out, c->out_len);
 		free(c->out);
 		c->out = NULL;
 	}
@@ -254,8 +301,7 @@ static int client_send(struct ctl_client_conn *c)
 
 static int client_receive(struct ctl_client_conn *c)
 {
-	ssize_t n = recv(c->fd, c->in + c->in_len, CTL_REQUEST_MAX + 1 - c->in_len,
-			 MSG_DONTWAIT);
+	ssize_t n = receive_some(c, c->in + c->in_len, CTL_REQUEST_MAX + 1 - c->in_len);
 
 	if (n < 0)
 		return errno == EAGAIN || errno == EINTR ? 0 : -1;
@@ -268,18 +314,45 @@ static int client_receive(struct ctl_client_conn *c)
 	return 1;
 }
 
+static void tell_handshake(struct ctl_client_conn *c)
+{
+	unsigned int held_back;
+
+	if (log_limit_ok(&c->server->limit, &held_back))
+		log_warn("control %s: %s (and %u before it)", c->peer.text,
+			 tls_error(c->tls), held_back);
+}
+
+/* False: it failed. */
+static bool client_shake(struct ctl_client_conn *c)
+{
+	int r = tls_handshake(c->tls);
+
+	if (r == 0)
+		c->shaking = false;
+	else if (r != -EAGAIN)
+		tell_handshake(c);
+	return r == 0 || r == -EAGAIN;
+}
+
 /*
  * One turn of a client: at most one receive, and the lines it brought as long as
  * their answers can be sent. False: it is over.
  */
 static bool client_step(struct ctl_client_conn *c, uint32_t events)
 {
-	if (!c->out && !c->last && !c->eof && client_receive(c) < 0)
+	bool received = false;
+
+	if (c->waiting)
+		return !(events & (EPOLLHUP | EPOLLERR));
+	if (c->shaking && !client_shake(c))
 		return false;
+	if (c->shaking)
+		return !(events & EPOLLHUP);
 	for (;;) {
 		int r = 0;
 
-		if (c->out) {
+		if (has_unsent(c)) {
 			r = client_send(c);
 			if (r <= 0)
 				return !r && !(events & EPOLLHUP);
@@ -287,18 +360,82 @@ static bool client_step(struct ctl_client_conn *c, uint32_t events)
 		}
 		if (c->last)
 			return false;
-		if (!client_take_line(c))
-			return !c->eof;
+		if (client_take_line(c)) {
+			if (c->waiting)
+				return true;
+			continue;
+		}
+		if (c->eof)
+			return false;
+		if (received && !(c->tls && tls_pending(c->tls)))
+			return true; /* epoll tells of the rest */
+		received = true;
+		r = client_receive(c);
+		if (r < 0)
+			return false;
+		if (!r && !c->eof)
+			return !(events & EPOLLHUP);
 	}
+}
+
+static void client_rearm(struct ctl_client_conn *c)
+{
+	uint32_t want = EPOLLIN;
+
+	if (c->waiting)
+		want = 0;
+	else if (c->shaking)
+		want = tls_wants(c->tls) == POLLOUT ? EPOLLOUT : EPOLLIN;
+	else if (has_unsent(c))
+		want = EPOLLOUT;
+	if (loop_fd_set(&c->watch, want) < 0)
+		client_free(c);
 }
 
 static void on_client(void *arg, uint32_t events)
 {
 	struct ctl_client_conn *c = arg;
 
-	if (!client_step(c, events) ||
-	    loop_fd_set(&c->watch, c->out ? EPOLLOUT : EPOLLIN) < 0)
+	if (client_step(c, events))
+		client_rearm(c);
+	else
 		client_free(c);
+}
+
+static void become(struct ctl_client_conn *c, enum ctl_role role, const char *user)
+{
+	char where[sizeof(c->peer.text)];
+
+	memcpy(where, c->peer.text, sizeof(where));
+	snprintf(c->peer.text, sizeof(c->peer.text), "%.40s@%.64s", user, where);
+	c->peer.role = role;
+}
+
+void ctl_server_answer(struct ctl_server *s, uint64_t ticket, int r, const char *error,
+		       enum ctl_role role, const char *user)
+{
+	struct ctl_call call = { 0 };
+	struct ctl_client_conn *c;
+
+	list_for_each_entry(c, &s->clients, link)
+		if (c->waiting && c->ticket == ticket)
+			break;
+	if (list_node(c, link) == &s->clients)
+		return;
+	call.peer = &c->peer;
+	call.req = c->asked;
+	c->waiting = false;
+	if (r == 0)
+		become(c, role, user);
+	else
+		ctl_fail(&call, -r, "%s", error);
+	if (s->policy && s->policy->audit &&
+	    ctl_arg_string(call.req, "cmd", &call.cmd) == 0)
+		s->policy->audit(&call, r, s->policy_arg);
+	client_answer(c, r, &call);
+	json_object_put(c->asked);
+	c->asked = NULL;
+	on_client(c, 0);
 }
 
 static void peer_fill(int fd, struct ctl_peer *p)
@@ -314,7 +451,7 @@ static void peer_fill(int fd, struct ctl_peer *p)
 	snprintf(p->text, sizeof(p->text), "uid %u pid %d", p->uid, p->pid);
 }
 
-static void client_new(struct ctl_server *s, int fd)
+static struct ctl_client_conn *client_new(struct ctl_server *s, int fd)
 {
 	struct ctl_client_conn *c = calloc(1, sizeof(*c));
 
@@ -326,26 +463,40 @@ static void client_new(struct ctl_server *s, int fd)
 		if (c)
 			free(c->in);
 		free(c);
-		return;
+		return NULL;
 	}
 	c->server = s;
 	c->fd = fd;
-	c->active = now_s();
-	peer_fill(fd, &c->peer);
-	if (s->policy && s->policy->role)
-		c->peer.role = s->policy->role(fd, &c->peer, s->policy_arg);
+	c->active = c->since = now_s();
 	list_add_tail(&s->clients, &c->link);
 	if (!s->nr_clients++)
 		loop_timer_set(&s->tick, NS_PER_S, NS_PER_S);
+	return c;
+}
+
+static void local_client(struct ctl_server *s, int fd)
+{
+	struct ctl_client_conn *c = client_new(s, fd);
+
+	if (!c)
+		return;
+	peer_fill(fd, &c->peer);
+	if (s->policy && s->policy->role)
+		c->peer.role = s->policy->role(fd, &c->peer, s->policy_arg);
 }
 
 /* Ends the client that was silent longest. */
 static void make_room(struct ctl_server *s)
 {
-	struct ctl_client_conn *c =
-		container_of(s->clients.next, struct ctl_client_conn, link);
+	struct ctl_client_conn *c,
+		*first = container_of(s->clients.next, struct ctl_client_conn, link);
 	unsigned int held_back;
 
+	list_for_each_entry(c, &s->clients, link)
+		if (c->tls && c->peer.role == CTL_NOBODY)
+			break;
+	if (list_node(c, link) == &s->clients)
+		c = first;
 	if (log_limit_ok(&s->limit, &held_back))
 		log_warn("control: too many clients, ending the one of %s "
 			 "(and %u before it)",
@@ -361,7 +512,7 @@ static void on_listen(void *arg, uint32_t events)
 	if (fd >= 0) {
 		if (s->nr_clients >= CTL_CLIENTS_MAX)
 			make_room(s);
-		client_new(s, fd);
+		local_client(s, fd);
 		return;
 	}
 	if (errno != EMFILE && errno != ENFILE && errno != ENOMEM && errno != ENOBUFS)
@@ -382,40 +533,73 @@ static void on_tick(void *arg)
 	if (s->deaf)
 		s->deaf = loop_fd_set(&s->watch, EPOLLIN) < 0;
 	list_for_each_entry_safe(c, tmp, &s->clients, link)
-		if (c->out && now - c->active > CTL_STUCK_SECONDS)
+		if ((has_unsent(c) && now - c->active > CTL_STUCK_SECONDS) ||
+		    (c->tls && c->peer.role == CTL_NOBODY && !c->waiting &&
+		     now - c->since > CTL_LOGIN_SECONDS))
 			client_free(c);
 	if (!s->nr_clients && !s->deaf)
 		loop_timer_set(&s->tick, 0, 0);
 }
 
-int ctl_server_open(struct loop *l, const char *path, const struct ctl_handler *table,
-		    void *arg, struct ctl_server **ret)
+int ctl_server_new(struct loop *l, const struct ctl_handler *table, void *arg,
+		   struct ctl_server **ret)
 {
 	struct ctl_server *s = calloc(1, sizeof(*s));
-	int r = -ENOMEM;
+	int r;
 
 	if (!s)
-		return r;
+		return -ENOMEM;
 	s->loop = l;
 	s->table = table;
 	s->arg = arg;
 	s->limit = (struct log_limit){ .burst = 1, .period_s = 10 };
 	list_init(&s->clients);
 	ctl_socket_init(&s->sock);
-	r = ctl_socket_listen(&s->sock, path);
-	if (r < 0)
-		goto fail;
 	r = loop_timer_init(l, &s->tick, on_tick, s);
-	if (r < 0)
-		goto fail;
-	r = loop_fd_add(l, &s->watch, s->sock.fd, EPOLLIN, on_listen, s);
-	if (r < 0)
-		goto fail;
+	if (r < 0) {
+		free(s);
+		return r;
+	}
 	*ret = s;
 	return 0;
-fail:
-	ctl_server_close(s);
+}
+
+int ctl_server_open(struct loop *l, const char *path, const struct ctl_handler *table,
+		    void *arg, struct ctl_server **ret)
+{
+	struct ctl_server *s;
+	int r = ctl_server_new(l, table, arg, &s);
+
+	if (r < 0)
+		return r;
+	r = ctl_socket_listen(&s->sock, path);
+	if (r == 0)
+		r = loop_fd_add(l, &s->watch, s->sock.fd, EPOLLIN, on_listen, s);
+	if (r < 0)
+		ctl_server_close(s);
+	else
+		*ret = s;
 	return r;
+}
+
+void ctl_server_adopt(struct ctl_server *s, int fd, struct tls *tls, const char *text)
+{
+	struct ctl_client_conn *c;
+
+	if (s->nr_clients >= CTL_CLIENTS_MAX)
+		make_room(s);
+	c = client_new(s, fd);
+	if (!c)
+		return;
+	snprintf(c->peer.text, sizeof(c->peer.text), "%s", text);
+	c->peer.uid = (uid_t)-1;
+	c->peer.gid = (gid_t)-1;
+	c->peer.role = CTL_NOBODY;
+	c->shaking = true;
+	if (tls_session_new(tls, fd, NULL, &c->tls) < 0) {
+		c->tls = NULL;
+		client_free(c);
+	}
 }
 
 void ctl_server_close(struct ctl_server *s)

@@ -15,6 +15,7 @@
 
 struct loop;
 struct ctl_server;
+struct tls;
 
 #define CTL_CLIENTS_MAX   32
 #define CTL_STUCK_SECONDS 30 /* a reply nobody reads is given up after this */
@@ -37,11 +38,14 @@ struct ctl_call {
 	struct json_object *req; /* borrowed during the call */
 	const char *cmd;
 	const struct ctl_peer *peer;
+	uint64_t ticket;            /* for ctl_server_answer */
 	struct json_object *result; /* the handler's answer; taken over. NULL: null */
 	char error[256];            /* ctl_fail writes here */
 };
 
-/* 0, or -errno after ctl_fail (without it the text is strerror's). */
+/* 0, or -errno after ctl_fail (without it the text is strerror's), or CTL_LATER: the
+ * client waits until ctl_server_answer. */
+#define CTL_LATER 1
 typedef int (*ctl_fn)(struct ctl_call *call, void *arg);
 
 struct ctl_handler {
@@ -80,6 +84,25 @@ void ctl_server_police(struct ctl_server *s, const struct ctl_policy *p, void *a
 /* 0, or -EACCES after ctl_fail: the caller is less than `role`. For handlers whose
  * arguments make the difference. */
 int ctl_need(struct ctl_call *call, enum ctl_role role);
+
+/*
+ * A server without a file to listen at, for clients that are handed over by
+ * ctl_server_adopt. They come over TLS as nobody, and have CTL_LOGIN_SECONDS to become
+ * somebody. When all places are taken, those who are nobody make room first.
+ */
+#define CTL_LOGIN_SECONDS 60
+int ctl_server_new(struct loop *l, const struct ctl_handler *table, void *arg,
+		   struct ctl_server **ret);
+
+/* Takes `fd` over in any case. `text` is who it is, for logs. */
+void ctl_server_adopt(struct ctl_server *s, int fd, struct tls *tls, const char *text);
+
+/*
+ * Answers the request of that ticket, if its client is still there. `r` and `error` as of a
+ * handler; 0 makes the client `role`, under the name of `user`.
+ */
+void ctl_server_answer(struct ctl_server *s, uint64_t ticket, int r, const char *error,
+		       enum ctl_role role, const char *user);
 
 /* Ends every client and removes the socket file. NULL is fine. */
 void ctl_server_close(struct ctl_server *s);

@@ -433,6 +433,8 @@ static int check_whole(struct parse *p)
 				  &cfg->doors[i].addr);
 	if (!r && cfg->metrics_on)
 		r = check_address(p, "metrics", &cfg->metrics);
+	if (!r && cfg->remote_on)
+		r = check_address(p, "remote", &cfg->remote);
 	return r;
 }
 

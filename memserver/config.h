@@ -48,7 +48,9 @@ struct server_cfg {
 
 	char *control_path;
 	struct roles_cfg roles; /* its strings are owned here */
-	char *audit;            /* NULL: no audit log */
+	bool remote_on;
+	struct addr remote;
+	char *audit; /* NULL: no audit log */
 	bool metrics_on;
 	struct addr metrics;
 

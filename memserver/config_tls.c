@@ -49,6 +49,27 @@ TEXT_KEY(operator_group, roles.group[CTL_OPERATOR])
 TEXT_KEY(viewer_group, roles.group[CTL_VIEWER])
 TEXT_KEY(audit, audit)
 
+int config_set_remote(struct server_cfg *cfg, const char *value, const char **ret_why)
+{
+	cfg->remote_on = strcmp(value, "off") != 0;
+	if (!cfg->remote_on)
+		return 0;
+	if (addr_parse(value, CONFIG_REMOTE_PORT, &cfg->remote) == 0 &&
+	    cfg->remote.sa.sa_family != AF_UNIX)
+		return 0;
+	*ret_why = "not an address";
+	return -EINVAL;
+}
+
+void config_show_remote(const struct config_key *key, const struct server_cfg *cfg,
+			config_show_fn fn, void *arg)
+{
+	char text[ADDR_TEXT_MAX];
+
+	if (cfg->remote_on)
+		fn(key->name, addr_format(&cfg->remote.sa, text, sizeof(text)), arg);
+}
+
 int config_set_tls_min(struct server_cfg *cfg, const char *value, const char **ret_why)
 {
 	if (strcmp(value, "1.2") != 0 && strcmp(value, "1.3") != 0) {
@@ -117,6 +138,9 @@ const char *config_tls_check(struct server_cfg *cfg, bool mode_given,
 	if (t->nbd != TLS_OFF && !has_tls(cfg))
 		return "it needs a certificate (--tls-cert and --tls-key) or shared "
 		       "keys (--tls-psk)";
+	*ret_key = "remote";
+	if (cfg->remote_on && !t->files.cert)
+		return "passwords go over TLS only: it needs --tls-cert and --tls-key";
 	*ret_key = "tls-key";
 	if (t->files.key && !t->files.cert)
 		return "it needs its certificate too: --tls-cert FILE";

@@ -29,6 +29,8 @@ CONFIG_TLS_KEY(admin_group);
 CONFIG_TLS_KEY(operator_group);
 CONFIG_TLS_KEY(viewer_group);
 CONFIG_TLS_KEY(audit);
+CONFIG_TLS_KEY(remote);
+#define CONFIG_REMOTE_PORT 10811
 
 /*
  * Fills in what follows (with keys to show, NBD requires TLS unless `mode_given`); NULL,

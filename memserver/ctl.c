@@ -16,13 +16,14 @@
 #include "lib/fault.h"
 #include "lib/log.h"
 #include "lib/size.h"
-#include "memserver/audit.h"
+#include "memserver/ctl_remote.h"
 #include "memserver/ctl_stat.h"
 #include "memserver/iscsi/iscsi.h"
 #include "memserver/nvme/auth.h"
 #include "memserver/roles.h"
 #include "memserver/secure.h"
 #include "memserver/server.h"
+#include "memserver/trail.h"
 
 static int need_name(struct ctl_call *call, const char **ret)
 {
@@ -331,7 +332,9 @@ int ctl_reload(struct server *s, const char *who, char *why)
 				"were; the log says where",
 				s->cfg.nvme_auth);
 	}
-	audit_reopen(s->audit);
+	trail_reopen(s->audit);
+	if (r == 0)
+		r = ctl_remote_reload(s, why);
 	if (r == 0)
 		r = reload_iscsi(s, why);
 	if (r == 0)
@@ -347,7 +350,8 @@ static int do_reload(struct ctl_call *call, void *arg)
 	char why[TLS_ERROR_MAX] = "";
 	int r;
 
-	if (!s->nvme_auth && !s->secure && !s->cfg.iscsi_auth && !s->audit)
+	if (!s->nvme_auth && !s->secure && !s->remote && !s->cfg.iscsi_auth &&
+	    !s->audit)
 		return ctl_fail(call, ENOENT,
 				"there are no secrets to read again: it runs without "
 				"--nvme-auth, --iscsi-auth and TLS");
@@ -451,6 +455,7 @@ static const struct ctl_handler table[] = {
 	  CTL_VIEWER },
 	{ "fault", do_fault, "[set]: shows or arms fault points, for tests",
 	  CTL_ADMIN },
+	{ "login", ctl_login, "user, password: for clients of --remote", CTL_NOBODY },
 	{ "version", do_version, "version, process and uptime", CTL_VIEWER },
 	{ NULL, NULL, NULL, CTL_NOBODY },
 };
@@ -480,7 +485,7 @@ static void tell_audit(const struct ctl_call *call, int r, void *arg)
 {
 	const struct server *s = arg;
 
-	audit_call(s->audit, call, r);
+	trail_call(s->audit, call, r);
 }
 
 static const struct ctl_policy policy = { role_of, tell_audit };
@@ -503,7 +508,7 @@ int ctl_start(struct server *s)
 	int r = roles_init(&s->roles, &s->cfg.roles);
 
 	if (r == 0)
-		r = audit_open(s->cfg.audit, &s->audit);
+		r = trail_open(s->cfg.audit, &s->audit);
 	if (r < 0)
 		return r;
 	r = open_socket(s);
@@ -513,13 +518,14 @@ int ctl_start(struct server *s)
 			strerror(-r), remedy(-r));
 	else
 		log_note("ready: control on %s", s->cfg.control_path);
-	return r;
+	return r < 0 ? r : ctl_remote_start(s, table, &policy);
 }
 
 void ctl_stop(struct server *s)
 {
+	ctl_remote_stop(s);
 	ctl_server_close(s->ctl);
 	s->ctl = NULL;
-	audit_close(s->audit);
+	trail_close(s->audit);
 	s->audit = NULL;
 }

@@ -22,6 +22,7 @@
 #include "memserver/conn_priv.h"
 #include "memserver/ctl.h"
 #include "memserver/iscsi/iscsi.h"
+#include "memserver/login.h"
 #include "memserver/metrics.h"
 #include "memserver/nvme/auth.h"
 #include "memserver/secure.h"
@@ -411,6 +412,8 @@ int main(int argc, char **argv)
 	struct server s = { 0 };
 	int r;
 
+	if (argc == 2 && !strcmp(argv[1], LOGIN_CHILD_ARG))
+		return login_child();
 	log_init("memserver");
 	r = config_parse(argc, argv, &s.cfg);
 	if (r)

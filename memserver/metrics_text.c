@@ -11,6 +11,7 @@
 #include "memserver/front.h"
 #include "memserver/handshake.h"
 #include "memserver/iscsi/iscsi.h"
+#include "memserver/login.h"
 #include "memserver/metrics.h"
 #include "memserver/nvme/auth.h"
 #include "memserver/secure.h"
@@ -145,6 +146,20 @@ static void write_tls(FILE *f, struct server *s)
 	single(f, "tls_certificate_expiry_seconds", "gauge",
 	       "When the server's certificate ends, Unix time; 0: it has none.",
 	       (uint64_t)secure_expires(s->secure));
+}
+
+static void write_remote(FILE *f, const struct login_stats *st)
+{
+	if (!st)
+		return;
+	family(f, "logins_total", "counter", "Logins of remote administrators.");
+	fprintf(f,
+		"memserver_logins_total{result=\"good\"} %llu\n"
+		"memserver_logins_total{result=\"failed\"} %llu\n"
+		"memserver_logins_total{result=\"timeout\"} %llu\n"
+		"memserver_logins_total{result=\"limited\"} %llu\n",
+		(unsigned long long)st->good, (unsigned long long)st->failed,
+		(unsigned long long)st->timed_out, (unsigned long long)st->limited);
 }
 
 static void write_doors(FILE *f, struct server *s)
@@ -335,6 +350,7 @@ char *metrics_text(struct server *s, size_t *ret_len)
 	write_doors(f, s);
 	write_logins(f, s->nvme_auth);
 	write_tls(f, s);
+	write_remote(f, s->logins);
 	write_iscsi(f, s->iscsi);
 	write_memory(f, &ss);
 	write_io(f, &ss);

@@ -15,11 +15,13 @@
 #include "memserver/roles.h"
 #include "memserver/worker.h"
 
-struct audit;
+struct trail;
 struct ctl_server;
 struct iscsi;
 struct httpd;
+struct login_stats;
 struct nvme_auth;
+struct remote;
 struct secure;
 
 struct server {
@@ -36,11 +38,13 @@ struct server {
 	struct nvme_auth *nvme_auth; /* NULL: NVMe hosts need no secret */
 	struct secure *secure;       /* NULL: no TLS */
 	struct roles roles;
-	struct audit *audit;    /* NULL: no audit log */
-	struct ctl_server *ctl; /* NULL: not started */
-	struct httpd *metrics;  /* NULL: off or not started */
-	uint64_t started_ns;    /* CLOCK_MONOTONIC */
-	bool locked;            /* mlockall worked */
+	struct remote *remote;            /* NULL: off or not started */
+	const struct login_stats *logins; /* its, borrowed; NULL likewise */
+	struct trail *audit;              /* NULL: no audit log */
+	struct ctl_server *ctl;           /* NULL: not started */
+	struct httpd *metrics;            /* NULL: off or not started */
+	uint64_t started_ns;              /* CLOCK_MONOTONIC */
+	bool locked;                      /* mlockall worked */
 };
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Requests and what came of them in, lines of JSON appended to a file out. */
-#include "memserver/audit.h"
+#include "memserver/trail.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -15,7 +15,7 @@
 
 #include "lib/log.h"
 
-struct audit {
+struct trail {
 	const char *path;
 	int fd;
 	struct log_limit limit;
@@ -33,9 +33,9 @@ static int open_file(const char *path)
 	return fd;
 }
 
-int audit_open(const char *path, struct audit **ret)
+int trail_open(const char *path, struct trail **ret)
 {
-	struct audit *a;
+	struct trail *a;
 
 	*ret = NULL;
 	if (!path)
@@ -54,7 +54,7 @@ int audit_open(const char *path, struct audit **ret)
 	return 0;
 }
 
-void audit_close(struct audit *a)
+void trail_close(struct trail *a)
 {
 	if (!a)
 		return;
@@ -62,7 +62,7 @@ void audit_close(struct audit *a)
 	free(a);
 }
 
-void audit_reopen(struct audit *a)
+void trail_reopen(struct trail *a)
 {
 	int fd = a ? open_file(a->path) : -1;
 
@@ -105,7 +105,7 @@ static void put_request(struct json_object *o, const struct ctl_call *call)
 	json_object_object_add(o, "arguments", args);
 }
 
-void audit_call(struct audit *a, const struct ctl_call *call, int r)
+void trail_call(struct trail *a, const struct ctl_call *call, int r)
 {
 	struct json_object *o;
 	const char *text;
