@@ -1,0 +1,95 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# timeout: 600
+# memswap off where it can't just do it: no room for what is swapped out, a server that is
+# gone for good, interrupted in the middle; and what a memswap that died in the middle of
+# `on` or `off` has left, which the next one clears away.
+# Run by hand, not by make check: it has not passed often enough yet on a loaded machine.
+. "$(dirname "$0")/lib_memswap.sh"
+in_guest || serve --mem 160M --cpus 2 --timeout 400
+plan 38
+
+keep_shell_in_memory
+before=$(cat /proc/sys/vm/min_free_kbytes)
+leftovers() {
+	ls /run/memswap 2>/dev/null
+	ls -d /sys/class/nvme/nvme* 2>/dev/null
+	cat /sys/block/nbd*/pid 2>/dev/null
+	pgrep -f @memswap-keeper
+	grep ^/dev /proc/swaps
+	cat /proc/sys/vm/min_free_kbytes
+}
+phase_is() {
+	grep -q "\"phase\":\"$1\"" /run/memswap/*.json
+}
+
+# -- no room --
+# A fifth more than the whole RAM, in a cgroup without a limit.
+fill_seconds=400
+data=$(awk '/^MemTotal/ { print int($2 * 1.2 / 1024) "M" }' /proc/meminfo)
+check "attached" "$memswap" on "$nvme/default"
+check "filled with more than there is RAM" start_load max --data "$data" --touch seq:read:4K --seconds 100000 --passes 100000
+refuses "no room for what is swapped out: off refuses, with the numbers and the remedy" 1 \
+	'swapped out there, and only .* of RAM and .* of other swap are free: add swap or end' "$memswap" off
+equal "it is still on" "$(status state) $(status on)" "live True"
+kill -KILL "$load_pid"
+wait "$load_pid" 2>/dev/null
+check "with room it goes" "$memswap" off
+equal "nothing is left" "$(leftovers)" "$before"
+
+for url in "${both[@]}"; do
+	way=${url%%:*}
+
+	# -- interrupted off: the server is slower than the patience of who typed it --
+	check "$way: attached" "$memswap" on "$url"
+	check "$way: something is swapped out" start_load 16M --data 32M --pattern rand --op write --seconds 1 --passes 1
+	end_load >/dev/null
+	check "$way: again" start_load 16M --data 32M --pattern seq --op read --seconds 100000 --passes 100000
+	host freeze
+	"$memswap" off "$url" >"$T/off.out" 2>&1 &
+	off=$!
+	check "$way: off is at work" wait_for 60 phase_is off
+	kill -INT $off
+	host thaw
+	wait $off
+	equal "$way: interrupted, off fails" $? 1
+	check "$way: and says that the swap is still on" grep -q 'interrupted: .* is still on' "$T/off.out"
+	check "$way: status says the same" state_is live
+
+	# -- off that dies --
+	host freeze
+	"$memswap" off "$url" >"$T/off.out" 2>&1 &
+	off=$!
+	wait_for 60 phase_is off
+	kill -KILL $off
+	host thaw
+	wait $off 2>/dev/null
+	kill -KILL "$load_pid"
+	wait "$load_pid" 2>/dev/null
+	check "$way: killed in the middle, off again does the rest" "$memswap" off "$url"
+	equal "$way: nothing is left of it" "$(leftovers)" "$before"
+
+	# -- on that dies --
+	host freeze
+	"$memswap" on "$url" >"$T/on.out" 2>&1 &
+	on=$!
+	check "$way: on waits for a server that does not answer" wait_for 60 phase_is connecting
+	sleep 0.3
+	kill -KILL $on
+	host thaw
+	wait $on 2>/dev/null
+	check "$way: killed in the middle, off clears away what it left" "$memswap" off "$url"
+	equal "$way: nothing is left of that" "$(leftovers)" "$before"
+
+	# -- gone for good --
+	check "$way: attached again" "$memswap" on "$url"
+	check "$way: something is swapped out again" start_load 16M --data 32M --pattern seq --op read --seconds 100000 --passes 100000
+	host kill
+	wait_for 120 state_is connecting
+	refuses "$way: the server is gone for good: off says what to do" 1 'bring it back, or, if it is gone for good, --force' \
+		"$memswap" off "$url"
+	kill -KILL "$load_pid"
+	check "$way: off --force comes to an end" timeout 300 "$memswap" off --force "$url"
+	wait "$load_pid" 2>/dev/null
+	host start
+done
