@@ -79,7 +79,7 @@ static int enlist(struct exports *x, struct export *e)
 		if (strcmp(export_name(other->export), export_name(e)) > 0)
 			break;
 	list_add_tail(&other->link, &en->link);
-	x->generation++;
+	__atomic_fetch_add(&x->generation, 1, __ATOMIC_RELAXED);
 	return 0;
 }
 
@@ -366,7 +366,7 @@ static int resize_entry(struct exports *x, struct export *e, uint64_t size,
 	if (r < 0)
 		return say(ret_why, r, strerror(-r));
 	export_set_quota(e, quota);
-	x->generation++;
+	__atomic_fetch_add(&x->generation, 1, __ATOMIC_RELAXED);
 	return 0;
 }
 
@@ -459,7 +459,7 @@ int exports_drop(struct exports *x, const char *name, bool force)
 	free(en);
 	identity_unlink(x->pool, name);
 	pool_unlink(x->pool, file);
-	x->generation++;
+	__atomic_fetch_add(&x->generation, 1, __ATOMIC_RELAXED);
 out:
 	pthread_mutex_unlock(&x->lock);
 	export_put(e);
