@@ -401,9 +401,11 @@ static ssize_t decrypt(struct tls_session *s, void *to, size_t len)
 	error = SSL_get_error(s->ssl, 0);
 	if (error == SSL_ERROR_WANT_WRITE) /* an answer to a key update has no room */
 		return 0;
-	s->dry = true;
-	if (error == SSL_ERROR_WANT_READ)
+	if (error == SSL_ERROR_WANT_READ) {
+		s->dry = true;
 		return 0;
+	}
+	/* Not dry: an end that came with bytes is still to be told, and by nobody else. */
 	if (error == SSL_ERROR_ZERO_RETURN || s->eof)
 		s->eof = true;
 	else

@@ -261,8 +261,11 @@ static void bytes_arrive_whole_however_they_are_cut(void **state)
 	assert_int_equal(get(server, back, 1), -1);
 	assert_int_equal(errno, EAGAIN);
 	assert_false(tls_pending(server));
+	assert_int_equal(put(client, "end", 3), 3);
 	tls_bye(client);
 	assert_int_equal(tls_flush(client), 0);
+	assert_int_equal(get(server, back, sizeof(back)), 3);
+	assert_true(tls_pending(server)); /* the end, which came with the bytes */
 	assert_int_equal(get(server, back, 1), 0);
 	part();
 }
