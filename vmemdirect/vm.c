@@ -392,7 +392,8 @@ void vm_on_events(struct vm *v, uint32_t events)
 		v->losing = true;
 		stop_vm(v);
 	}
-	if ((events & PAGER_RECOVERED) && !(events & PAGER_LOST)) {
+	/* Both may have come while QEMU was asked. What is lost still is told again. */
+	if (events & PAGER_RECOVERED) {
 		vm_note(&v->guest, "the page could be read after all");
 		v->losing = false;
 		continue_vm(v);

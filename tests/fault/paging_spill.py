@@ -33,7 +33,7 @@ def composed():
     small, big = SubHost("16M"), SubHost("32M")
     process, daemon = paged("--ssd", f"{T}/swap", "--ssd-size", "10M", *small.spill(), *big.spill())
     wait_rested(daemon)
-    process.expect("run random 8000 50 2")
+    process.expect("run random 4000 50 2")
     process.expect("verify")
     used = [p["used_bytes"] for p in daemon.status()["tier"]["places"]]
     check(used[0] > 9 * MIB and used[1] > 4 * MIB and used[2] > 16 * MIB, f"used: {used}")
