@@ -358,26 +358,46 @@ static void stop_vm(struct vm *v)
 	qmp_close(q);
 }
 
-#define CONT_TRIES 12 /* of 5 s each: QEMU may still be stopping */
+#define CONT_TRIES 60
 
+/* One attempt: 0: it runs; -EAGAIN: it was told to, and does not; -errno. */
+static int try_continue(const char *path)
+{
+	const struct timespec nap = { .tv_nsec = 100 * 1000000 };
+	json_object *o = NULL, *running;
+	struct qmp *q = NULL;
+	int r = qmp_open(path, &q);
+
+	if (!r)
+		r = qmp_command(q, "cont", NULL, NULL);
+	if (!r)
+		nanosleep(&nap, NULL);
+	if (!r)
+		r = qmp_command(q, "query-status", NULL, &o);
+	if (!r && (!json_object_object_get_ex(o, "running", &running) ||
+		   !json_object_get_boolean(running)))
+		r = -EAGAIN;
+	json_object_put(o);
+	qmp_close(q);
+	return r;
+}
+
+/* The stop may still be under way, and come after the order to go on: it is told until it
+ * runs. */
 static void continue_vm(struct vm *v)
 {
-	int r = -ETIMEDOUT;
+	int r = -EAGAIN;
 
 	if (!v->stopped_by_us)
 		return;
-	for (int i = 0; r == -ETIMEDOUT && i < CONT_TRIES; i++) {
-		struct qmp *q = NULL;
-
-		r = qmp_open(v->cfg.qmp, &q);
-		if (!r)
-			r = qmp_command(q, "cont", NULL, NULL);
-		qmp_close(q);
-	}
+	for (int i = 0; (r == -ETIMEDOUT || r == -EAGAIN) && i < CONT_TRIES; i++)
+		r = try_continue(v->cfg.qmp);
 	v->stopped_by_us = false;
 	if (r < 0)
 		vm_err(&v->guest, "QEMU could not be told to go on (cont): %s",
 		       strerror(-r));
+	else
+		vm_note(&v->guest, "the VM goes on");
 }
 
 void vm_on_events(struct vm *v, uint32_t events)
