@@ -28,7 +28,7 @@
 #include "vmemdirect/attach/inject.h"
 #include "vmemdirect/attach/proc.h"
 
-#define ROUNDS 1500
+#define ROUNDS 3500 /* three flavours: ten thousand */
 
 static struct shared {
 	_Atomic bool stop;
