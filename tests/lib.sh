@@ -164,22 +164,16 @@ alive() {
 # stop_server NAME [SIGNAL]: ends it (TERM) and returns its status; one that doesn't end
 # within 20 seconds is killed (status 137).
 stop_server() {
-	local pid=${server_pid[$1]:-} watchdog status
+	local pid=${server_pid[$1]:-} end=$((SECONDS + 20))
 
 	[ -n "$pid" ] || return 0
 	unset "server_pid[$1]"
 	kill -"${2:-TERM}" "$pid" 2>/dev/null
-	(
-		trap 'kill $!' TERM
-		sleep 20 &
-		wait && kill -KILL "$pid" 2>/dev/null
-	) >/dev/null 2>&1 &
-	watchdog=$!
+	while kill -0 "$pid" 2>/dev/null; do
+		[ $SECONDS -lt $end ] || kill -KILL "$pid" 2>/dev/null
+		sleep 0.01
+	done
 	wait "$pid" 2>/dev/null
-	status=$?
-	kill "$watchdog" 2>/dev/null
-	wait "$watchdog" 2>/dev/null
-	return $status
 }
 
 # server_log NAME: the end of its output, as diagnostics.
