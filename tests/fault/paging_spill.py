@@ -73,6 +73,18 @@ def taken():
     finish(process, daemon, host)
 
 
+@spilled("an export that holds something else, as a guest's swap area, is refused and not touched")
+def foreign():
+    host = SubHost()
+    process = Paged()
+    io = ["qemu-io", "-f", "raw", host.url, "-c"]
+    subprocess.run([*io, "write -P 7 1k 512"], check=True, stdout=subprocess.DEVNULL)
+    said = refused("--pid", str(process.pid), *RAM, *host.spill())
+    check("holds something already" in said, said)
+    told = subprocess.run([*io, "read -P 7 1k 512"], check=True, stdout=subprocess.PIPE, text=True).stdout
+    check("verification failed" not in told, told)
+
+
 @spilled("a sub-host is killed and started again while the process works: it waits and goes on")
 def restarted():
     host = SubHost()

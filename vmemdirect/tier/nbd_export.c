@@ -206,17 +206,33 @@ static void our_host(char *buf, size_t len)
 	gethostname(buf, len - 1);
 }
 
-/* A label that this VM of this host has left (its vmemdirect holds the journal, so it is
- * not in use) may be replaced. */
-static int check_label(const struct nbd_export *x, const struct label *l,
-		       const char *vm)
+static bool is_empty(const uint8_t *page)
 {
+	return !page[0] && !memcmp(page, page + 1, NBD_LABEL_BYTES - 1);
+}
+
+/*
+ * An empty export may be taken, and one with a label that this VM of this host has left
+ * (its vmemdirect holds the journal, so it is not in use). Whatever else lies there is
+ * somebody's: another VM's pages, a guest's swap area.
+ */
+static int check_label(const struct nbd_export *x, const uint8_t *page, const char *vm)
+{
+	const struct label *l = (const void *)page;
 	char host[sizeof(l->host)];
 
 	our_host(host, sizeof(host));
-	if (memcmp(l->magic, MAGIC, sizeof(l->magic)) != 0 ||
-	    (!strncmp(l->host, host, sizeof(l->host)) &&
-	     !strncmp(l->vm, vm, sizeof(l->vm))))
+	if (is_empty(page))
+		return 0;
+	if (memcmp(l->magic, MAGIC, sizeof(l->magic)) != 0) {
+		log_err("%s holds something already (a guest's swap area?): one "
+			"export for each VM; if nobody needs it: drop the export and "
+			"make it anew",
+			x->url);
+		return -EBUSY;
+	}
+	if (!strncmp(l->host, host, sizeof(l->host)) &&
+	    !strncmp(l->vm, vm, sizeof(l->vm)))
 		return 0;
 	log_err("%s holds pages of VM %.64s of host %.64s: one export for each VM (if "
 		"that VM is gone: drop the export and make it anew)",
@@ -238,7 +254,7 @@ int nbd_export_claim(struct nbd_export *x, const char *vm)
 	if (!r)
 		r = transfer(&c, &u, false);
 	if (!r)
-		r = check_label(x, &u.label, vm);
+		r = check_label(x, u.page, vm);
 	if (!r && getrandom(x->id, sizeof(x->id), 0) != sizeof(x->id))
 		r = -EIO;
 	if (!r) {

@@ -36,7 +36,7 @@ int nbd_export_parse(const char *url, struct nbd_export *ret);
 
 /*
  * First contact: asks for name and size, and puts the label of VM `vm` on it. -EBUSY: it
- * bears somebody else's; -errno; logged.
+ * bears somebody else's, or its first page is not empty; -errno; logged.
  */
 int nbd_export_claim(struct nbd_export *x, const char *vm);
 
