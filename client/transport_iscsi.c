@@ -90,11 +90,11 @@ static int want(const struct url *u, struct offer *o)
 			say_error("\"%s\" is no name for an iSCSI target", u->name);
 			return -EINVAL;
 		}
-	if (strlen(u->name) + sizeof(PREFIX) > sizeof(o->wanted)) {
+	if ((size_t)snprintf(o->wanted, sizeof(o->wanted), "%s%s", whole ? "" : PREFIX,
+			     u->name) >= sizeof(o->wanted)) {
 		say_error("the name of the export is too long");
 		return -ENAMETOOLONG;
 	}
-	snprintf(o->wanted, sizeof(o->wanted), "%s%s", whole ? "" : PREFIX, u->name);
 	return 0;
 }
 
