@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* JSON requests in, results out, through a socket that may not answer. */
 #include "lib/ctl_client.h"
+#include "lib/clock.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -12,7 +13,6 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "lib/tls.h"
@@ -24,21 +24,13 @@ struct ctl_client {
 	struct tls_session *tls; /* owned; NULL: over a unix socket */
 };
 
-static int64_t now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
-
 /* Until the socket is ready or the deadline has passed: 0 or -errno. */
 static int wait_for(const struct ctl_client *c, short events, int64_t deadline_ms)
 {
 	struct pollfd p = { .fd = c->fd, .events = events };
 
 	for (;;) {
-		int64_t left = deadline_ms - now_ms();
+		int64_t left = deadline_ms - clock_ms();
 		int n = poll(&p, 1, left > 0 ? (int)left : 0);
 
 		if (n > 0)
@@ -137,7 +129,7 @@ static int dial_tcp(struct ctl_client *c, const char *host, const char *port,
 		    char *error)
 {
 	struct addrinfo hints = { .ai_socktype = SOCK_STREAM }, *list, *a;
-	int64_t deadline_ms = now_ms() + c->timeout_ms;
+	int64_t deadline_ms = clock_ms() + c->timeout_ms;
 	int r = getaddrinfo(host, port, &hints, &list), value;
 	socklen_t len = sizeof(value);
 
@@ -168,7 +160,7 @@ static int dial_tcp(struct ctl_client *c, const char *host, const char *port,
 static int shake(struct ctl_client *c, const char *host, const char *ca, char *error)
 {
 	struct tls_files f = { .ca = ca };
-	int64_t deadline_ms = now_ms() + c->timeout_ms;
+	int64_t deadline_ms = clock_ms() + c->timeout_ms;
 	char why[TLS_ERROR_MAX];
 	struct tls *t;
 	int r = tls_client_new(&f, &t, why);
@@ -313,7 +305,7 @@ static int receive_line(struct ctl_client *c, int64_t deadline_ms, size_t *ret_l
 int ctl_client_call(struct ctl_client *c, struct json_object *req,
 		    struct json_object **ret_result, char *error)
 {
-	int64_t deadline_ms = now_ms() + c->timeout_ms;
+	int64_t deadline_ms = clock_ms() + c->timeout_ms;
 	size_t len = 0;
 	const char *text = json_object_to_json_string_length(
 		req, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE, &len);

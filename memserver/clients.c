@@ -8,7 +8,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
+
+#include "lib/clock.h"
 
 #define NR_CHAINS 256
 
@@ -53,14 +54,6 @@ static void name_of(const char *peer, char *name, size_t len)
 	snprintf(name, len, "%.*s", has_port ? (int)(colon - peer) : (int)len, peer);
 }
 
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
-}
-
 static struct client **chain_of(struct clients *cs, const char *name)
 {
 	unsigned int hash = 5381;
@@ -73,7 +66,7 @@ static struct client **chain_of(struct clients *cs, const char *name)
 /* Those that are gone and have paid. */
 static void sweep(struct client **at)
 {
-	uint64_t now = now_ns();
+	uint64_t now = clock_ns();
 
 	while (*at) {
 		struct client *who = *at;

@@ -18,9 +18,9 @@
 #include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "lib/clock.h"
 #include "lib/fault.h"
 #include "lib/tls.h"
 #include "memserver/conn_priv.h"
@@ -28,14 +28,6 @@
 #define SECOND         UINT64_C(1000000000)
 #define HANDSHAKE_TIME (20 * SECOND)
 #define FAREWELL_TIME  (5 * SECOND) /* to drain, and again to linger */
-
-uint64_t clock_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * SECOND + (uint64_t)t.tv_nsec;
-}
 
 /* ---- life ---- */
 

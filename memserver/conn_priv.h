@@ -171,6 +171,4 @@ void conn_bye(struct conn *c);
 /* Any thread: has the owner look at c->poke soon. */
 void worker_wake(struct worker *w);
 
-uint64_t clock_ns(void);
-
 #endif

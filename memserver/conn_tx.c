@@ -11,6 +11,7 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
+#include "lib/clock.h"
 #include "lib/fault.h"
 #include "memserver/conn_priv.h"
 

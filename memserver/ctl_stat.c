@@ -6,8 +6,8 @@
 #include <json-c/json.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "lib/clock.h"
 #include "lib/ctl_server.h"
 #include "lib/log.h"
 #include "memserver/front.h"
@@ -17,14 +17,6 @@
 
 #define WHO_MAX     1000 /* connections in one answer; the client asks for more */
 #define CLIENTS_MAX 256  /* told apart in one export; the rest are summed */
-
-static uint64_t now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
-}
 
 static void put_u64(struct json_object *o, const char *key, uint64_t n)
 {
@@ -330,7 +322,7 @@ int ctl_stat(struct ctl_call *call, void *arg)
 
 	put_caps(limits, clients_limits(s->clients));
 	iscsi_look(s->iscsi);
-	put_u64(o, "uptime_s", (now_ns() - s->started_ns) / 1000000000);
+	put_u64(o, "uptime_s", (clock_ns() - s->started_ns) / 1000000000);
 	json_object_object_add(o, "pool", describe_pool(s->pool));
 	json_object_object_add(o, "doors", describe_doors(s));
 	json_object_object_add(o, "iscsi", describe_iscsi(s));
@@ -405,7 +397,7 @@ static int who_session(const struct iscsi_session_info *info, void *arg)
 int ctl_who(struct ctl_call *call, void *arg)
 {
 	struct server *s = arg;
-	struct who_arg a = { .now_ns = now_ns() };
+	struct who_arg a = { .now_ns = clock_ns() };
 
 	if (ctl_arg_u64(call->req, "after", &a.after) == -EINVAL)
 		return ctl_fail(call, EINVAL, "after must be a connection's id");

@@ -8,9 +8,9 @@
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "lib/clock.h"
 #include "lib/tls.h"
 
 #define SECOND    UINT64_C(1000000000)
@@ -27,14 +27,6 @@ struct handshakes {
 	unsigned int nr;
 	struct handshake_stats stats;
 };
-
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * SECOND + (uint64_t)t.tv_nsec;
-}
 
 static void count(struct handshakes *hs, int r)
 {
@@ -96,7 +88,7 @@ static void take_inbox(struct handshakes *hs)
 			return;
 		if (hs->nr == HANDSHAKES_MAX)
 			finish(hs, oldest(hs), -EBUSY);
-		h->since_ns = now_ns();
+		h->since_ns = clock_ns();
 		list_add_tail(&hs->list, &h->link);
 		hs->stats.under_way = ++hs->nr;
 		step(hs, h);
@@ -105,7 +97,7 @@ static void take_inbox(struct handshakes *hs)
 
 static void expire(struct handshakes *hs)
 {
-	uint64_t now = now_ns();
+	uint64_t now = clock_ns();
 
 	while (hs->nr && now - oldest(hs)->since_ns > HANDSHAKE_SECONDS * SECOND)
 		finish(hs, oldest(hs), -ETIMEDOUT);

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "lib/cleanup.h"
+#include "lib/clock.h"
 #include "lib/log.h"
 #include "lib/loop.h"
 
@@ -53,14 +54,6 @@ struct logins {
 	struct log_limit limit;
 };
 
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * SECOND + (uint64_t)t.tv_nsec;
-}
-
 /* ---- who must wait ---- */
 
 static struct source *find_source(struct logins *ls, const char *name)
@@ -87,7 +80,7 @@ static struct source *new_source(struct logins *ls, const char *name)
 static void count_failure(struct logins *ls, const char *name)
 {
 	struct source *s = find_source(ls, name);
-	uint64_t now = now_ns(), wait = 1;
+	uint64_t now = clock_ns(), wait = 1;
 
 	if (!s || now - s->last_ns > FORGET_TIME)
 		s = s ? s : new_source(ls, name);
@@ -104,7 +97,7 @@ static void count_failure(struct logins *ls, const char *name)
 static int must_wait(struct logins *ls, const char *source, char *why)
 {
 	const struct source *s = find_source(ls, source);
-	uint64_t now = now_ns();
+	uint64_t now = clock_ns();
 
 	if (s && s->free_ns > now) {
 		ls->stats.limited++;

@@ -16,6 +16,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "lib/clock.h"
 #include "memserver/conn_priv.h"
 #include "memserver/handshake.h"
 

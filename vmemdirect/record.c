@@ -9,15 +9,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "lib/clock.h"
 #include "lib/log.h"
-
-static int64_t now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
 
 static int write_line(FILE *f, json_object *status, int64_t at_ms)
 {
@@ -31,7 +24,7 @@ static int write_line(FILE *f, json_object *status, int64_t at_ms)
 /* True when one of the signals came instead of the time. */
 static bool wait_until(const sigset_t *stop, int64_t at_ms)
 {
-	int64_t left = at_ms - now_ms();
+	int64_t left = at_ms - clock_ms();
 	struct timespec t;
 
 	if (left < 0)
@@ -45,7 +38,7 @@ int record_vm(const struct record *r)
 {
 	bool to_stdout = !strcmp(r->path, "-");
 	FILE *f = to_stdout ? stdout : fopen(r->path, "we");
-	int64_t began = now_ms(), next = began;
+	int64_t began = clock_ms(), next = began;
 	json_object *status;
 	sigset_t stop;
 	int e = f ? 0 : -errno;
@@ -60,7 +53,7 @@ int record_vm(const struct record *r)
 		if (told && told != -EAGAIN)
 			break;
 		if (!told) {
-			e = write_line(f, status, now_ms() - began);
+			e = write_line(f, status, clock_ms() - began);
 			json_object_put(status);
 		}
 		next += r->every_ms;

@@ -11,9 +11,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include <time.h>
 
 #include "lib/cleanup.h"
+#include "lib/clock.h"
 #include "lib/log.h"
 #include "memserver/acl.h"
 #include "memserver/iscsi/target.h"
@@ -41,14 +41,6 @@ struct iscsi {
 	unsigned int silences; /* orders in a row it has not answered */
 	_Atomic unsigned int restarts;
 };
-
-static uint64_t now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * SECOND_NS + (uint64_t)ts.tv_nsec;
-}
 
 static struct target *find(struct iscsi *is, const struct export *e)
 {
@@ -308,7 +300,7 @@ static void on_down(void *arg)
 		if (!export_is_lent(t->export))
 			continue;
 		atomic_store(&t->held_until_ns,
-			     now_ns() + (t->sessions ? HOLD_USED_NS : HOLD_NS));
+			     clock_ns() + (t->sessions ? HOLD_USED_NS : HOLD_NS));
 		t->sessions = 0;
 		atomic_store(&t->made, false);
 	}

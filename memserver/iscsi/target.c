@@ -16,6 +16,7 @@
 #include <time.h>
 
 #include "lib/cleanup.h"
+#include "lib/clock.h"
 #include "lib/log.h"
 #include "memserver/iscsi/tgt_call.h"
 #include "memserver/iscsi/tgt_text.h"
@@ -26,14 +27,6 @@
 
 /* 1 ms between looks at a unit whose last commands are under way. */
 #define DRAIN_LOOKS 200
-
-static uint64_t now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
-}
 
 static int order(const struct target *t, struct tgt_request req, const char *text,
 		 int timeout_ms)
@@ -289,7 +282,7 @@ int target_take(struct export *e, void *arg, bool force)
 	struct target *t = arg;
 	int r;
 
-	if (!force && now_ns() < atomic_load(&t->held_until_ns))
+	if (!force && clock_ns() < atomic_load(&t->held_until_ns))
 		return -EBUSY;
 	atomic_store(&t->held_until_ns, 0);
 	if (!atomic_load(&t->made))

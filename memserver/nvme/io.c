@@ -12,7 +12,8 @@
 
 #include <endian.h>
 #include <string.h>
-#include <time.h>
+
+#include "lib/clock.h"
 
 #define BLOCK_SHIFT 12
 _Static_assert(1u << BLOCK_SHIFT == EXPORT_BLOCK, "LBA size");
@@ -282,14 +283,6 @@ static void end_job(struct nvme_queue *q, struct nvme_req *req)
 		nvme_req_complete(q, req, NVME_SC_SUCCESS, 0, 0);
 }
 
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
 /* Returns the bytes it did. */
 static uint64_t trim_slice(struct nvme_queue *q)
 {
@@ -318,7 +311,7 @@ void nvme_io_work(struct nvme_queue *q)
 		if (done < SLICE)
 			continue; /* not worth looking at the clock */
 		done = 0;
-		now = now_ns();
+		now = clock_ns();
 		if (!start)
 			start = now;
 		if (now - start > SLICE_NS) {

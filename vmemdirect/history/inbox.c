@@ -16,10 +16,10 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "lib/cleanup.h"
+#include "lib/clock.h"
 #include "lib/crc32c.h"
 #include "lib/log.h"
 
@@ -31,7 +31,7 @@
 
 struct stranger {
 	int fd; /* owned, or -1 */
-	uint64_t until_ms;
+	int64_t until_ms;
 	size_t len;
 	uint8_t buf[HISTORY_HELLO_MAX];
 };
@@ -50,14 +50,6 @@ struct inbox {
 	struct history_hello hello;
 	int map[GUEST_BLOCKS_MAX];
 };
-
-static uint64_t now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
-}
 
 static void close_fd(int *fd)
 {
@@ -158,7 +150,7 @@ static void accept_stranger(struct inbox *in)
 		if (in->stranger[i].fd < 0) {
 			in->stranger[i].fd = fd;
 			in->stranger[i].len = 0;
-			in->stranger[i].until_ms = now_ms() + HELLO_MS;
+			in->stranger[i].until_ms = clock_ms() + HELLO_MS;
 			return;
 		}
 	close(fd);
@@ -182,7 +174,7 @@ static void look_at_watcher(struct inbox *in)
 static void end_late_strangers(struct inbox *in)
 {
 	for (unsigned int i = 0; i < GUESTS; i++)
-		if (in->stranger[i].fd >= 0 && now_ms() > in->stranger[i].until_ms)
+		if (in->stranger[i].fd >= 0 && clock_ms() > in->stranger[i].until_ms)
 			send_away(in, &in->stranger[i], HISTORY_BAD);
 }
 
@@ -230,7 +222,7 @@ static void *inbox_main(void *arg)
 struct reader {
 	struct inbox *in;
 	int fd;
-	uint64_t until_ms;
+	int64_t until_ms;
 };
 
 static bool was_cancelled(struct inbox *in)
@@ -249,7 +241,7 @@ static int read_all(const struct reader *rd, uint8_t *buf, size_t len)
 		struct pollfd p = { .fd = rd->fd, .events = POLLIN };
 		ssize_t n;
 
-		if (now_ms() > rd->until_ms || poll(&p, 1, SILENCE_MS) == 0)
+		if (clock_ms() > rd->until_ms || poll(&p, 1, SILENCE_MS) == 0)
 			return -ETIMEDOUT;
 		n = recv(rd->fd, buf, len, MSG_DONTWAIT);
 		if (was_cancelled(rd->in))
@@ -342,7 +334,7 @@ static int take_watcher(struct inbox *in)
 
 int inbox_take(struct inbox *in, uint8_t **ret_ages, uint32_t *ret_samples)
 {
-	struct reader rd = { in, take_watcher(in), now_ms() + ALL_MS };
+	struct reader rd = { in, take_watcher(in), clock_ms() + ALL_MS };
 	uint8_t *ages = calloc(in->g->nr_pages, 1);
 	int r = !ages ? -ENOMEM : rd.fd < 0 ? -ENOENT : 0;
 

@@ -16,9 +16,9 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "lib/clock.h"
 #include "lib/fault.h"
 #include "lib/log.h"
 #include "vmemdirect/migrate/router_priv.h"
@@ -26,14 +26,6 @@
 #define IN_BYTES  (1u << 20)
 #define OUT_BYTES (256u << 10)
 #define TAIL_MAX  (512u << 20)
-
-uint64_t router_now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
-}
 
 void router_move(struct router *r, enum handover_event event)
 {
@@ -251,7 +243,7 @@ static int on_complete(struct router *r)
 	if (fault_point("router.complete") < 0 ||
 	    r->cfg.ops.memory_complete(r->cfg.ops.arg) < 0)
 		return router_broken(r, "the pager does not start");
-	atomic_store(&r->complete_ns, router_now_ns());
+	atomic_store(&r->complete_ns, clock_ns());
 	router_move(r, HANDOVER_COMPLETE);
 	return 0;
 }
@@ -351,7 +343,7 @@ static int read_source(struct router *r)
 	if (n <= 0 || fault_point("router.recv") < 0)
 		return router_broken(r, "the source has closed its connection");
 	if (!atomic_load(&r->began_ns))
-		atomic_store(&r->began_ns, router_now_ns());
+		atomic_store(&r->began_ns, clock_ns());
 	r->in_len += (size_t)n;
 	atomic_fetch_add(&r->received, (uint64_t)n);
 	return take_pieces(r);
@@ -557,7 +549,7 @@ void router_get_stats(const struct router *r, struct router_stats *ret)
 		.nr_pages = r->g->nr_pages,
 		.received_bytes = atomic_load(&r->received),
 		.forwarded_bytes = atomic_load(&r->forwarded),
-		.receive_ns = !began ? 0 : (done ? done : router_now_ns()) - began,
+		.receive_ns = !began ? 0 : (done ? done : clock_ns()) - began,
 		.downtime_ns = loaded && done ? loaded - done : 0,
 		.started = atomic_load(&r->started),
 	};

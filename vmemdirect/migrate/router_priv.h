@@ -58,7 +58,6 @@ struct router {
 
 /* ---- router.c ---- */
 
-uint64_t router_now_ns(void);
 enum handover router_state(const struct router *r);
 void router_move(struct router *r, enum handover_event event);
 

@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 #include <time.h>
 
+#include "lib/clock.h"
 #include "lib/fault.h"
 #include "vmemdirect/migrate/router_priv.h"
 
@@ -100,7 +101,7 @@ static void nap(void)
  */
 static bool ended_in_order(struct router *r)
 {
-	uint64_t until = router_now_ns() + CONFIRM_MS * UINT64_C(1000000);
+	uint64_t until = clock_ns() + CONFIRM_MS * UINT64_C(1000000);
 	struct pollfd p = { .fd = r->source, .events = POLLIN };
 	socklen_t len = sizeof(int);
 	int unsent = 0, error = 0;
@@ -108,8 +109,7 @@ static bool ended_in_order(struct router *r)
 
 	if (poll(&p, 1, CONFIRM_MS) != 1 || recv(r->source, &byte, 1, 0) != 0)
 		return false;
-	while (!ioctl(r->source, SIOCOUTQ, &unsent) && unsent &&
-	       router_now_ns() < until)
+	while (!ioctl(r->source, SIOCOUTQ, &unsent) && unsent && clock_ns() < until)
 		nap();
 	if (getsockopt(r->source, SOL_SOCKET, SO_ERROR, &error, &len) < 0)
 		return false;
@@ -142,7 +142,7 @@ void router_hand_over(struct router *r)
 {
 	const char *did = NULL;
 
-	atomic_store(&r->loaded_ns, router_now_ns());
+	atomic_store(&r->loaded_ns, clock_ns());
 	stream_tail_complete(r->tail, r->tail_len, &did);
 	r->start = !r->cfg.stay_paused && (!did || !strcmp(did, "running"));
 	router_move(r, HANDOVER_ACKNOWLEDGED);

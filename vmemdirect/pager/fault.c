@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/clock.h"
 #include "lib/log.h"
 #include "vmemdirect/pager/fill.h"
 #include "vmemdirect/pager/prefetch.h"
@@ -74,7 +75,7 @@ static void defer(struct fault_thread *f, uint64_t pfn, uint64_t asked_ns,
 	}
 	*w = (struct waiter){ .pfn = pfn, .asked_ns = asked_ns };
 	if (after_ms)
-		w->not_before_ns = pager_now_ns() + after_ms * UINT64_C(1000000);
+		w->not_before_ns = clock_ns() + after_ms * UINT64_C(1000000);
 	f->nr_waiters++;
 }
 
@@ -90,7 +91,7 @@ static void fill_failed(void *arg, uint64_t pfn, int error)
 		count(&f->p->lost_pages, 1);
 		pager_raise(f->p, PAGER_LOST);
 	}
-	defer(f, pfn, pager_now_ns(), error == -EIO ? LOST_RETRY_MS : MEMORY_RETRY_MS);
+	defer(f, pfn, clock_ns(), error == -EIO ? LOST_RETRY_MS : MEMORY_RETRY_MS);
 }
 
 /* ---- reading ahead ---- */
@@ -244,7 +245,7 @@ static unsigned int read_faults(struct fault_thread *f)
 {
 	struct uffd_fault fault[READ_MAX];
 	int n = uffd_read(f->p->g->uffd, fault, READ_MAX);
-	uint64_t now = n > 0 ? pager_now_ns() : 0, pfn;
+	uint64_t now = n > 0 ? clock_ns() : 0, pfn;
 
 	if (n < 0) {
 		f->gone = true;
@@ -266,7 +267,7 @@ static unsigned int read_faults(struct fault_thread *f)
 static unsigned int retry_waiters(struct fault_thread *f)
 {
 	unsigned int nr = f->nr_waiters, kept = 0, answered = 0;
-	uint64_t now = nr ? pager_now_ns() : 0;
+	uint64_t now = nr ? clock_ns() : 0;
 	bool full = false;
 
 	if (!nr)
@@ -326,14 +327,14 @@ static void end_pass(struct fault_thread *f)
 		return;
 	}
 	f->back_pfn = 0;
-	f->back_not_before_ns = pager_now_ns() + BACK_RETRY_MS * UINT64_C(1000000);
+	f->back_not_before_ns = clock_ns() + BACK_RETRY_MS * UINT64_C(1000000);
 }
 
 static bool bring_back(struct fault_thread *f)
 {
 	unsigned int started = 0;
 
-	if (f->back_done || pager_now_ns() < f->back_not_before_ns)
+	if (f->back_done || clock_ns() < f->back_not_before_ns)
 		return false;
 	while (fills_has_run(f->fills) && bring_back_run(f))
 		started++;
@@ -356,7 +357,7 @@ static int sleep_ms(struct fault_thread *f)
 			first = f->waiter[i].not_before_ns;
 	if (first == UINT64_MAX)
 		return -1;
-	now = pager_now_ns();
+	now = clock_ns();
 	return first <= now ? 100 : (int)((first - now) / 1000000) + 1;
 }
 
@@ -403,16 +404,16 @@ static bool step(struct fault_thread *f)
 static void *fault_main(void *arg)
 {
 	struct fault_thread *f = arg;
-	uint64_t last = pager_now_ns();
+	uint64_t last = clock_ns();
 
 	while (!f->gone && !atomic_load_explicit(&f->p->stop, memory_order_relaxed)) {
 		if (step(f)) {
-			last = pager_now_ns();
-		} else if (pager_now_ns() - last < f->spin_ns) {
+			last = clock_ns();
+		} else if (clock_ns() - last < f->spin_ns) {
 			__builtin_ia32_pause();
 		} else {
 			sleep_for_event(f);
-			last = pager_now_ns();
+			last = clock_ns();
 		}
 	}
 	while (fills_under_way(f->fills)) { /* their buffers are about to go */

@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "lib/clock.h"
 #include "lib/fault.h"
 #include "lib/log.h"
 #include "vmemdirect/pager/hash.h"
@@ -200,7 +201,7 @@ void fill_zero(struct fills *f, uint64_t pfn, uint64_t asked_ns)
 
 	if (copy_in(f, pfn, NULL, 1, 0, &r) == 1) {
 		count(&f->p->faults_zero, 1);
-		hist_add(&f->p->fault_ns, pager_now_ns() - asked_ns, 1);
+		hist_add(&f->p->fault_ns, clock_ns() - asked_ns, 1);
 		return;
 	}
 	absent(f, pfn, 0);
@@ -267,7 +268,7 @@ static void demand_done(struct fills *f, struct fill *l)
 	if (copy_in(f, pfn, l->io.buf, 1, 0, &r) == 1) {
 		count(&f->p->faults_tier, 1);
 		if (l->asked_ns)
-			hist_add(&f->p->fault_ns, pager_now_ns() - l->asked_ns, 1);
+			hist_add(&f->p->fault_ns, clock_ns() - l->asked_ns, 1);
 		put_back(f, l);
 		return;
 	}

@@ -77,8 +77,6 @@ struct pager {
 	counter sampled_ns, sampled_touched, sampled_untouched, ghost_hits, hot_pages;
 };
 
-uint64_t pager_now_ns(void);
-
 /* Any thread: tells main. */
 void pager_raise(struct pager *p, uint32_t events);
 

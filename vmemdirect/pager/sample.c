@@ -10,6 +10,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "lib/clock.h"
 #include "lib/log.h"
 #include "vmemdirect/pageout.h"
 #include "vmemdirect/pager/priv.h"
@@ -65,7 +66,7 @@ static unsigned int run_length(const struct guest_block *b, const uint32_t *pfn,
 
 bool sampler_unmap(struct sampler *s, const uint32_t *pfn, unsigned int n)
 {
-	uint64_t began = pager_now_ns();
+	uint64_t began = clock_ns();
 	size_t nr = 0;
 	int r;
 
@@ -83,7 +84,7 @@ bool sampler_unmap(struct sampler *s, const uint32_t *pfn, unsigned int n)
 		vm_warn(s->g, "sampling is off: process_madvise: %s", strerror(-r));
 		s->cannot = true;
 	}
-	s->spent_ns += pager_now_ns() - began;
+	s->spent_ns += clock_ns() - began;
 	s->pages += n;
 	return !s->cannot;
 }

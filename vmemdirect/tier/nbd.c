@@ -21,6 +21,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "lib/clock.h"
 #include "lib/fault.h"
 #include "lib/list.h"
 #include "lib/log.h"
@@ -62,14 +63,6 @@ struct nbd_queue {
 static struct nbd_tier *tier_of(const struct nbd_queue *q)
 {
 	return (struct nbd_tier *)q->queue.tier;
-}
-
-static int64_t now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
 static void move_all(struct list *from, struct list *to, int error)
@@ -157,7 +150,7 @@ static void hang_up(struct nbd_queue *q, int error)
 	q->h = NULL;
 	q->ready = false;
 	q->interest = 0;
-	q->not_before_ms = now_ms() + RETRY_MS;
+	q->not_before_ms = clock_ms() + RETRY_MS;
 	move_all(&q->issued, &q->done, error);
 	move_all(&q->waiting, &q->done, ENOTCONN);
 }
@@ -200,7 +193,7 @@ static void dial(struct nbd_queue *q)
 	q->life = atomic_load(&t->losses);
 	q->ready = false;
 	q->interest = 0;
-	q->progress_ms = now_ms();
+	q->progress_ms = clock_ms();
 	q->h = nbd_create();
 	if (!q->h) {
 		hang_up(q, ENOTCONN);
@@ -225,7 +218,7 @@ static int on_done(void *arg, int *error)
 	s->error = *error == ENOTCONN ? ECONNRESET : *error;
 	list_del(&s->link);
 	list_add_tail(&s->q->done, &s->link);
-	s->q->progress_ms = now_ms();
+	s->q->progress_ms = clock_ms();
 	return 1;
 }
 
@@ -249,7 +242,7 @@ static void issue_all(struct nbd_queue *q)
 		struct slot *s = container_of(q->waiting.next, struct slot, link);
 
 		if (list_empty(&q->issued))
-			q->progress_ms = now_ms();
+			q->progress_ms = clock_ms();
 		list_del(&s->link);
 		list_add_tail(&q->issued, &s->link);
 		if (s->io->discard && nbd_can_trim(q->h) != 1) {
@@ -397,7 +390,7 @@ static unsigned int nbd_reap(struct tier_queue *queue)
 	unsigned int n = 0;
 
 	if (q->under_way || q->ticking) {
-		int64_t now = now_ms();
+		int64_t now = clock_ms();
 
 		tick(q, now);
 		if (q->h)

@@ -14,9 +14,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "lib/clock.h"
 #include "lib/log.h"
 #include "vmemdirect/tier/tier.h"
 
@@ -105,14 +105,6 @@ struct call {
 	int error;
 };
 
-static int64_t now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
 static int on_done(void *arg, int *error)
 {
 	struct call *c = arg;
@@ -133,7 +125,7 @@ static int complain(const struct call *c, const char *what)
 static int drive(struct call *c, const bool *done, const char *what)
 {
 	while (done ? !*done : nbd_aio_is_ready(c->h) != 1) {
-		int64_t left = c->deadline_ms - now_ms();
+		int64_t left = c->deadline_ms - clock_ms();
 
 		if (nbd_aio_is_dead(c->h) || nbd_aio_is_closed(c->h))
 			return complain(c, what);
@@ -156,7 +148,7 @@ static int dial(struct call *c, const struct nbd_export *x)
 {
 	*c = (struct call){ .h = nbd_create(),
 			    .x = x,
-			    .deadline_ms = now_ms() + NBD_CONTACT_MS };
+			    .deadline_ms = clock_ms() + NBD_CONTACT_MS };
 	if (!c->h)
 		return -ENOMEM;
 	if (nbd_set_export_name(c->h, x->name) < 0 ||
@@ -277,7 +269,7 @@ static int discard_all(struct call *c)
 	for (uint64_t at = 0, len; at < size; at += len) {
 		len = size - at < DISCARD_MAX ? size - at : DISCARD_MAX;
 		c->done = false;
-		c->deadline_ms = now_ms() + NBD_CONTACT_MS;
+		c->deadline_ms = clock_ms() + NBD_CONTACT_MS;
 		if (nbd_aio_trim(c->h, len, at, cb, 0) < 0)
 			return complain(c, "discarding");
 		if (drive(c, &c->done, "discarding") < 0)

@@ -10,27 +10,19 @@
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "lib/cleanup.h"
+#include "lib/clock.h"
 #include "lib/log.h"
 #include "lib/size.h"
 #include "vmemdirect/tier/spill_priv.h"
 
 #define SSD_SPARE_BYTES (UINT64_C(16) << 20) /* left free on its file system */
 
-int64_t spill_now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
 int spill_choose(struct spill_tier *t, bool local, int but)
 {
-	int64_t now = spill_now_ms();
+	int64_t now = clock_ms();
 	struct spill_usage u;
 	uint64_t most = 0;
 	int best = -1;

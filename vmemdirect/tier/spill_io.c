@@ -13,6 +13,7 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
+#include "lib/clock.h"
 #include "lib/list.h"
 #include "vmemdirect/tier/spill_priv.h"
 
@@ -90,7 +91,7 @@ static uint32_t next_to_do(const struct request *r)
 static void hold(struct spill_tier *t, spill_copy_t first, uint32_t nr)
 {
 	spill_map_hold(t->map, first, nr);
-	atomic_store(&t->held_ms[spill_place_of(first)], spill_now_ms());
+	atomic_store(&t->held_ms[spill_place_of(first)], clock_ms());
 }
 
 /* A copy that was not written: who may use its slots, and when. */
@@ -128,7 +129,7 @@ static bool settle_write(struct spill_tier *t, struct part *p)
 			good.copy[n++] = p->copy[k];
 		if (p->io[k].result == -ENOSPC)
 			atomic_store(&t->full_until_ms[spill_place_of(p->copy[k])],
-				     spill_now_ms() + FULL_MS);
+				     clock_ms() + FULL_MS);
 		unsafe |= p->io[k].result == -ETIMEDOUT;
 	}
 	/* An old place stays the page's until there is another one, unless the server
@@ -156,7 +157,7 @@ static void part_ended(struct part *p)
 	list_add_tail(&q->free_parts, &p->link);
 	if (good || r->error)
 		return;
-	now = spill_now_ms();
+	now = clock_ms();
 	if (now >= r->deadline_ms) {
 		r->error = error == -ENOSPC ? -ENOSPC : -ETIMEDOUT;
 		return;
@@ -368,7 +369,7 @@ static bool allocate(struct spill_tier *t, struct part *p)
 static void no_place(struct spill_queue *q, struct request *r)
 {
 	const struct spill_tier *t = tier_of(q);
-	int64_t now = spill_now_ms();
+	int64_t now = clock_ms();
 	bool down = false;
 
 	for (unsigned int i = 0; i < t->places.nr; i++)
@@ -408,7 +409,7 @@ static bool write_part(struct spill_queue *q, struct request *r, uint32_t at)
 	if (!spill_map_writing(t->map, pfn, p->nr)) { /* under repair: in a moment */
 		for (unsigned int k = 0; p->fresh && k < p->nr_copies; k++)
 			spill_map_free(t->map, p->copy[k], p->nr);
-		r->not_before_ms = spill_now_ms() + 1;
+		r->not_before_ms = clock_ms() + 1;
 		return false;
 	}
 	start_part(q, p);
@@ -421,7 +422,7 @@ static void advance(struct spill_queue *q, struct request *r)
 {
 	uint32_t at;
 
-	if (r->not_before_ms && spill_now_ms() < r->not_before_ms)
+	if (r->not_before_ms && clock_ms() < r->not_before_ms)
 		return;
 	r->not_before_ms = 0;
 	while (!r->error && (at = next_to_do(r)) < r->io->nr_pages)
@@ -466,7 +467,7 @@ int spill_submit(struct tier_queue *queue, struct tier_io *io)
 	*r = (struct request){ .link = r->link,
 			       .io = io,
 			       .attempt = io->attempt,
-			       .deadline_ms = spill_now_ms() + SPILL_PATIENCE_MS };
+			       .deadline_ms = clock_ms() + SPILL_PATIENCE_MS };
 	set_to_do(r, 0, io->nr_pages, true);
 	q->under_way++;
 	advance(q, r);

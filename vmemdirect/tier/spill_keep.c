@@ -15,6 +15,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "lib/clock.h"
 #include "lib/list.h"
 #include "lib/log.h"
 #include "vmemdirect/tier/spill_priv.h"
@@ -153,7 +154,7 @@ static void end_repair(struct spill_keeper *k, uint32_t nr, int result)
 
 	if (result == -ETIMEDOUT) {
 		spill_map_hold(map, k->second, nr);
-		atomic_store(&k->t->held_ms[spill_place_of(k->second)], spill_now_ms());
+		atomic_store(&k->t->held_ms[spill_place_of(k->second)], clock_ms());
 	} else if (!taken) {
 		spill_map_give_back(map, k->second, nr);
 	}
@@ -297,7 +298,7 @@ static void sleep_for_event(struct spill_keeper *k)
 {
 	struct pollfd fd[SPILL_PLACES_MAX + 1] = { { .fd = k->stop_fd,
 						     .events = POLLIN } };
-	int64_t left = k->next_round_ms - spill_now_ms();
+	int64_t left = k->next_round_ms - clock_ms();
 	nfds_t n = 1;
 
 	for (unsigned int i = 0; i < k->t->places.nr; i++)
@@ -313,7 +314,7 @@ static void *keeper_main(void *arg)
 	struct spill_keeper *k = arg;
 
 	while (!atomic_load(&k->stop)) {
-		int64_t now = spill_now_ms();
+		int64_t now = clock_ms();
 
 		if (now >= k->next_round_ms)
 			round_(k, now);

@@ -20,8 +20,6 @@ struct spill_tier {
 	struct spill_keeper *keeper;                     /* owned */
 };
 
-int64_t spill_now_ms(void);
-
 /* Is it there? (The SSD always.) */
 static inline bool spill_is_up(const struct spill_tier *t, unsigned int place)
 {
