@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "lib/hex.h"
+
 static const struct scheme {
 	const char *prefix;
 	enum url_scheme scheme;
@@ -26,17 +28,6 @@ static const struct scheme *find_scheme(const char *text)
 		if (!strncmp(text, schemes[i].prefix, strlen(schemes[i].prefix)))
 			return &schemes[i];
 	return NULL;
-}
-
-static int hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	return -1;
 }
 
 /* Undoes %XX from text[0..len) into `out`, at most `max` bytes and a NUL. */

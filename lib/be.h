@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Big-endian numbers at any address, aligned or not: what NBD and iSCSI have on the
+ * Big-endian numbers at any address, aligned or not: what NBD, iSCSI and our own have on the
  * wire. Pure, any thread; the caller has checked that the bytes are there.
  */
 #ifndef LIB_BE_H

@@ -5,21 +5,12 @@
 #include <errno.h>
 #include <string.h>
 
+#include "lib/hex.h"
+
 static int bad(const char **ret_why, const char *why)
 {
 	*ret_why = why;
 	return -EINVAL;
-}
-
-static int digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	return -1;
 }
 
 static int parse_name(const char *text, size_t len, char *ret, const char **ret_why)
@@ -42,7 +33,7 @@ static int parse_key(const char *text, size_t len, struct psk_key *k,
 		return bad(ret_why, "a key is 32 to 128 hexadecimal digits, an even "
 				    "number");
 	for (size_t i = 0; i < len; i += 2) {
-		int high = digit(text[i]), low = digit(text[i + 1]);
+		int high = hex_digit(text[i]), low = hex_digit(text[i + 1]);
 
 		if (high < 0 || low < 0)
 			return bad(ret_why, "a key is hexadecimal digits");

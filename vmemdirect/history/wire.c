@@ -6,6 +6,8 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "lib/be.h"
+
 #define VERSION     1
 #define FIXED       96 /* bytes of a hello before its blocks */
 #define BLOCK_BYTES 72
@@ -14,23 +16,6 @@
 static const char hello_magic[8] = "RMHISTRY";
 static const char word_magic[4] = "RMHW";
 static const char head_magic[4] = "RMHA";
-
-static void put_be(uint8_t *p, uint64_t v, unsigned int bytes)
-{
-	while (bytes--) {
-		p[bytes] = (uint8_t)v;
-		v >>= 8;
-	}
-}
-
-static uint64_t get_be(const uint8_t *p, unsigned int bytes)
-{
-	uint64_t v = 0;
-
-	for (unsigned int i = 0; i < bytes; i++)
-		v = v << 8 | p[i];
-	return v;
-}
 
 /* Printable, ended within its field, zeros behind. */
 static bool take_name(const uint8_t *p, char ret[GUEST_NAME_MAX])
@@ -54,14 +39,14 @@ size_t history_put_hello(const struct history_hello *h, uint8_t *buf)
 
 	memset(buf, 0, HISTORY_HELLO_MAX);
 	memcpy(buf, hello_magic, 8);
-	put_be(buf + 8, VERSION, 4);
-	put_be(buf + 12, h->nr_blocks, 4);
+	be_put32(buf + 8, VERSION);
+	be_put32(buf + 12, h->nr_blocks);
 	memcpy(buf + 16, h->uuid, HISTORY_UUID_BYTES);
 	memcpy(buf + 32, h->name, strnlen(h->name, GUEST_NAME_MAX - 1));
 	for (unsigned int i = 0; i < h->nr_blocks; i++, p += BLOCK_BYTES) {
 		memcpy(p, h->block[i].name,
 		       strnlen(h->block[i].name, GUEST_NAME_MAX - 1));
-		put_be(p + GUEST_NAME_MAX, h->block[i].size_bytes, 8);
+		be_put64(p + GUEST_NAME_MAX, h->block[i].size_bytes);
 	}
 	return (size_t)(p - buf);
 }
@@ -73,7 +58,7 @@ static bool take_blocks(const uint8_t *p, struct history_hello *h)
 	for (unsigned int i = 0; i < h->nr_blocks; i++, p += BLOCK_BYTES) {
 		struct history_block *b = &h->block[i];
 
-		b->size_bytes = get_be(p + GUEST_NAME_MAX, 8);
+		b->size_bytes = be_get64(p + GUEST_NAME_MAX);
 		if (!take_name(p, b->name) || !b->size_bytes ||
 		    b->size_bytes % GUEST_PAGE_SIZE || b->size_bytes > left)
 			return false;
@@ -93,8 +78,8 @@ int history_take_hello(const uint8_t *p, size_t len, struct history_hello *ret,
 		return -EPROTO;
 	if (len < FIXED)
 		return 0;
-	nr = get_be(p + 12, 4);
-	if (get_be(p + 8, 4) != VERSION || !nr || nr > GUEST_BLOCKS_MAX)
+	nr = be_get32(p + 12);
+	if (be_get32(p + 8) != VERSION || !nr || nr > GUEST_BLOCKS_MAX)
 		return -EPROTO;
 	bytes = FIXED + (size_t)nr * BLOCK_BYTES;
 	if (len < bytes)
@@ -122,12 +107,12 @@ uint64_t history_pages(const struct history_hello *h)
 void history_put_word(enum history_word w, uint8_t buf[HISTORY_WORD_BYTES])
 {
 	memcpy(buf, word_magic, 4);
-	put_be(buf + 4, (uint64_t)w, 4);
+	be_put32(buf + 4, (uint32_t)w);
 }
 
 int history_take_word(const uint8_t p[HISTORY_WORD_BYTES], enum history_word *ret)
 {
-	uint64_t w = get_be(p + 4, 4);
+	uint64_t w = be_get32(p + 4);
 
 	if (memcmp(p, word_magic, 4) != 0 || w < HISTORY_WELCOME || w > HISTORY_BAD)
 		return -EPROTO;
@@ -138,20 +123,20 @@ int history_take_word(const uint8_t p[HISTORY_WORD_BYTES], enum history_word *re
 void history_put_head(const struct history_head *h, uint8_t buf[HISTORY_HEAD_BYTES])
 {
 	memcpy(buf, head_magic, 4);
-	put_be(buf + 4, h->samples, 4);
-	put_be(buf + 8, h->nr_pages, 8);
-	put_be(buf + 16, h->crc, 4);
-	put_be(buf + 20, 0, 4);
+	be_put32(buf + 4, h->samples);
+	be_put64(buf + 8, h->nr_pages);
+	be_put32(buf + 16, h->crc);
+	be_put32(buf + 20, 0);
 }
 
 int history_take_head(const uint8_t p[HISTORY_HEAD_BYTES], struct history_head *ret)
 {
-	if (memcmp(p, head_magic, 4) != 0 || get_be(p + 20, 4) != 0)
+	if (memcmp(p, head_magic, 4) != 0 || be_get32(p + 20) != 0)
 		return -EPROTO;
 	*ret = (struct history_head){
-		.samples = (uint32_t)get_be(p + 4, 4),
-		.nr_pages = get_be(p + 8, 8),
-		.crc = (uint32_t)get_be(p + 16, 4),
+		.samples = be_get32(p + 4),
+		.nr_pages = be_get64(p + 8),
+		.crc = be_get32(p + 16),
 	};
 	return 0;
 }
