@@ -277,8 +277,6 @@ static int take_metrics(const char *value, struct config *c)
 	return 0;
 }
 
-static int complain(const struct config *c, const char *what);
-
 /* HOST:PORT, also as QEMU writes it. */
 static const char *without_tcp(const char *value)
 {
@@ -332,11 +330,24 @@ static int take_receive_option(int opt, const char *value, struct config *c)
 	return -EINVAL;
 }
 
+/* Whether the verb knows the option: each has some of its own, and watch pages nothing. */
+static bool takes(const struct config *c, int opt)
+{
+	if (opt == '?')
+		return true; /* getopt has said so */
+	if (c->watch)
+		return opt <= OPT_PID || opt == OPT_NAME || opt == OPT_LOG ||
+		       opt >= OPT_TO;
+	if (c->receive)
+		return opt != OPT_PID && opt != OPT_RESUME && opt != OPT_AUTO_RESUME &&
+		       opt < OPT_TO;
+	return opt < OPT_LISTEN;
+}
+
 static int take_option(int opt, const char *value, struct config *c)
 {
 	unsigned long n;
 	int r;
-
 	switch (opt) {
 	case OPT_QMP:
 		return take_text("qmp", value, c->qmp, sizeof(c->qmp));
@@ -416,12 +427,8 @@ static int take_option(int opt, const char *value, struct config *c)
 		return take_metrics(value, c);
 	}
 	if (opt == OPT_TO || opt == OPT_PERIOD)
-		return c->watch ? take_watch_option(opt, value, c)
-				: complain(c, "an option of watch");
-	if (opt >= OPT_LISTEN && opt <= OPT_HISTORY_CHUNK)
-		return c->receive ? take_receive_option(opt, value, c)
-				  : complain(c, "an option of receive");
-	return -EINVAL;
+		return take_watch_option(opt, value, c);
+	return take_receive_option(opt, value, c);
 }
 
 static int complain(const struct config *c, const char *what)
@@ -442,8 +449,6 @@ static int check_watch(const struct config *c)
 			c, "say which VM: --qmp SOCKET, --domain NAME or --pid PID");
 	if (c->nr_memdevs && !c->qmp[0])
 		return complain(c, "--memdev needs --qmp or --domain");
-	if (c->resume || c->auto_resume || c->ram_bytes || c->ssd[0] || c->nr_spills)
-		return complain(c, "it pages nothing: no --ram, --ssd or --resume");
 	return 0;
 }
 
@@ -462,8 +467,6 @@ static int check(const struct config *c)
 {
 	if (c->watch)
 		return check_watch(c);
-	if (c->receive && (c->resume || c->auto_resume || c->pid))
-		return complain(c, "--resume, --auto-resume and --pid are attach's");
 	if (c->receive && !c->listen[0])
 		return complain(c, "say where the source connects: --listen HOST:PORT");
 	if (c->nr_source_memdevs > c->nr_memdevs)
@@ -495,16 +498,23 @@ static int parse(int argc, char **argv, const char *help, struct config *ret)
 		.period_ms = 1000,
 		.mirror = 1,
 	};
-	int opt, r = 0;
+	char unknown[64];
+	int opt, i, r = 0;
 
 	strcpy(c.state_dir, CONFIG_STATE_DIR);
 	optind = 1;
-	while (!r && (opt = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+	while (!r && (opt = getopt_long(argc, argv, "h", options, &i)) != -1) {
 		if (opt == 'h') {
 			fputs(help, stdout);
 			return 1;
 		}
-		r = take_option(opt, optarg, &c);
+		if (takes(&c, opt)) {
+			r = take_option(opt, optarg, &c);
+			continue;
+		}
+		snprintf(unknown, sizeof(unknown), "it has no option --%s",
+			 options[i].name);
+		r = complain(&c, unknown);
 	}
 	if (!r && optind < argc)
 		r = complain(&c, "too many words");

@@ -199,6 +199,19 @@ static int serve(struct daemon *d)
 	return r;
 }
 
+/* What comes before the VM is touched. */
+static int prepare(struct daemon *d, const struct config *cfg)
+{
+	int r;
+
+	signal(SIGPIPE, SIG_IGN);
+	secure_memory();
+	r = loop_new(&d->loop);
+	if (!r)
+		r = loop_signals(d->loop, on_signal, d);
+	return r < 0 ? r : listen_for_metrics(d, cfg);
+}
+
 static int do_attach(int argc, char **argv)
 {
 	struct daemon d = { 0 };
@@ -207,15 +220,9 @@ static int do_attach(int argc, char **argv)
 
 	if (r)
 		return r < 0 ? 2 : 0;
-	signal(SIGPIPE, SIG_IGN);
 	if (fault_init() < 0)
 		return 2;
-	secure_memory();
-	r = loop_new(&d.loop);
-	if (!r)
-		r = loop_signals(d.loop, on_signal, &d);
-	if (!r)
-		r = listen_for_metrics(&d, &cfg);
+	r = prepare(&d, &cfg);
 	if (!r)
 		r = vm_open(&cfg, &d.vm);
 	if (r < 0) {
@@ -257,15 +264,9 @@ static int do_receive(int argc, char **argv)
 
 	if (r)
 		return r < 0 ? 2 : 0;
-	signal(SIGPIPE, SIG_IGN);
 	if (fault_init() < 0)
 		return 2;
-	secure_memory();
-	r = loop_new(&d.loop);
-	if (!r)
-		r = loop_signals(d.loop, on_signal, &d);
-	if (!r)
-		r = listen_for_metrics(&d, &cfg);
+	r = prepare(&d, &cfg);
 	if (!r)
 		r = receive_open(&cfg, d.loop, &d.vm, on_received, &d, &d.receive);
 	if (r < 0) {

@@ -8,9 +8,9 @@
  * counts: in RAM where it is there, or can be there, else on the tier. Nothing is ever
  * read back or moved out. In the end the pager is told how hot each page is.
  *
- * Router's thread only, which shares the work with a thread for RAM; counters may be read by any. Nothing allocates after
- * place_new. After an error every call returns it: the migration has failed, the
- * source keeps the VM.
+ * Router's thread only, which shares the work with a thread for RAM; counters may be
+ * read by any. Nothing allocates after place_new. After an error every call returns it:
+ * the migration has failed, the source keeps the VM.
  */
 #ifndef VMEMDIRECT_MIGRATE_PLACE_H
 #define VMEMDIRECT_MIGRATE_PLACE_H

@@ -83,7 +83,8 @@ int pager_start(struct pager *p, bool resume);
  * For a migration that comes in: where it has put a page, told to a page table before
  * pager_start. A page put in RAM is in the guest's object; one that is stored has been
  * given to the tier (and is acknowledged when pager_start is called), `bytes` are its
- * 4096, aligned like words; a zero page is nowhere, and where no page was put there is one. One thread.
+ * 4096, aligned like words; a zero page is nowhere, and where no page was put there is
+ * one. One thread.
  */
 enum pager_place { PAGER_NOWHERE, PAGER_IN_RAM, PAGER_ON_TIER };
 void pager_adopt_resident(struct page_table *t, uint64_t pfn);
