@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/dhchap.h"
 #include "memserver/config_value.h"
-#include "memserver/nvme/dhchap.h"
 
 const char *const door_kind_names[DOOR_KIND_NR] = { "nvme", "discovery", "nbd",
 						    "iscsi" };

@@ -11,8 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/dhchap.h"
 #include "memserver/nvme/auth.h"
-#include "memserver/nvme/dhchap.h"
 #include "memserver/nvme/fabrics.h"
 
 #define SECOND     UINT64_C(1000000000)

@@ -18,9 +18,9 @@
 
 #include <endian.h>
 
+#include "lib/dhchap.h"
 #include "lib/log.h"
 #include "memserver/nvme/auth.h"
-#include "memserver/nvme/dhchap.h"
 #include "memserver/nvme/queue.h"
 #include "memserver/pool.h"
 

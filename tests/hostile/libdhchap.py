@@ -224,7 +224,7 @@ class AuthController:
 
 
 def vectors():
-    """C tables for tests/unit/memserver/nvme/dhchap.c: `python3 libdhchap.py` prints them."""
+    """C tables for tests/unit/lib/dhchap.c: `python3 libdhchap.py` prints them."""
     key = bytes(range(64))
 
     def c(data):

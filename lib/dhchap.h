@@ -4,8 +4,8 @@
  * a DH key pair; any thread, but not on the serving path: it allocates, and a DH
  * operation takes milliseconds.
  */
-#ifndef MEMSERVER_NVME_DHCHAP_H
-#define MEMSERVER_NVME_DHCHAP_H
+#ifndef LIB_DHCHAP_H
+#define LIB_DHCHAP_H
 
 #include <stddef.h>
 #include <stdint.h>

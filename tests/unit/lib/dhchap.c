@@ -14,7 +14,7 @@
 #include <openssl/bn.h>
 #include <openssl/evp.h>
 
-#include "memserver/nvme/dhchap.h"
+#include "lib/dhchap.h"
 
 #define HOST "nqn.2014-08.org.example:host"
 #define SUB  "nqn.2026-11.io.remem:default"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Keys, challenges and DH values in; responses and session keys out. */
-#include "memserver/nvme/dhchap.h"
+#include "lib/dhchap.h"
 
 #include <errno.h>
 #include <openssl/bn.h>
