@@ -38,7 +38,8 @@ endif
 CFLAGS ?= -g
 ALL_CFLAGS = $(CFLAGS) -std=gnu11 $(OPT) $(WARN) -pthread -I. -D_GNU_SOURCE \
              -DREMEM_VERSION='"$(VERSION)"' -MMD -MP $(call pkgflags,$(PKGS_all))
-ALL_LDFLAGS = $(LDFLAGS) $(filter -fsanitize%,$(subst fuzzer-no-link$(comma),,$(OPT))) -pthread
+# Bound at start: a first call on the serving path would look through all libraries' symbols.
+ALL_LDFLAGS = $(LDFLAGS) -Wl,-z,now $(filter -fsanitize%,$(subst fuzzer-no-link$(comma),,$(OPT))) -pthread
 comma := ,
 
 rwild = $(sort $(shell find $(1) -name '*.c' 2>/dev/null))

@@ -9,8 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
@@ -24,6 +22,7 @@
 #include "memserver/ctl.h"
 #include "memserver/iscsi/iscsi.h"
 #include "memserver/login.h"
+#include "memserver/memory.h"
 #include "memserver/metrics.h"
 #include "memserver/nvme/auth.h"
 #include "memserver/secure.h"
@@ -36,31 +35,6 @@ static const struct front *const fronts[DOOR_KIND_NR] = {
 	[DOOR_DISCOVERY] = &front_nvme_discovery,
 	[DOOR_NBD] = &front_nbd,
 };
-
-/*
- * Swap-out on a guest waits for us, so we may never wait for memory: ours is locked
- * (the pool as it is touched, not before), and in reclaim we are treated as part of
- * the I/O path (Linux 5.6).
- */
-static void secure_memory(struct server *s)
-{
-	if (mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) == 0)
-		s->locked = true;
-	else if (pool_is_noswap(s->pool))
-		log_note("memory is not locked (%s), but the pool is a tmpfs with "
-			 "noswap",
-			 strerror(errno));
-	else
-		log_warn("memory cannot be locked (%s): lent pages may be swapped out "
-			 "by "
-			 "this host; raise LimitMEMLOCK (ulimit -l) or run as root",
-			 strerror(errno));
-	if (prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0) < 0)
-		log_info("not marked as part of the I/O path (PR_SET_IO_FLUSHER: %s); "
-			 "it "
-			 "matters when this host itself swaps to what it lends",
-			 strerror(errno));
-}
 
 /* A thousand clients need more descriptors than the usual soft limit. */
 static void raise_descriptors(unsigned int max_conns)
@@ -273,7 +247,7 @@ static int open_pool(struct server *s)
 
 	if (r < 0)
 		return r;
-	secure_memory(s);
+	s->locked = memory_lock(pool_is_noswap(s->pool));
 	r = exports_open(s->pool, &s->exports);
 	if (r < 0) {
 		log_err("pool %s: reading what is stored there: %s", pool_path(s->pool),
@@ -373,6 +347,8 @@ static int start(struct server *s)
 		r = ctl_start(s);
 	if (r == 0)
 		r = metrics_start(s);
+	if (r == 0)
+		memory_trim(s->secure);
 	return r;
 }
 
