@@ -18,7 +18,7 @@ static int take(const char *text, size_t len, struct dhchap_secret *ret,
 {
 	size_t start = strspn(text, " \t\r\n");
 	size_t n = strcspn(text + start, " \t\r\n");
-	struct dhchap_key key;
+	struct key_text key;
 	int r;
 
 	*ret_why = "there is more than one secret in it";

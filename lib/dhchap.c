@@ -124,7 +124,7 @@ static void add_number(struct text *t, uint32_t value, size_t len)
 }
 
 /* The secret as this host or controller uses it: bound to its name, unless hash 0. */
-static int transform(const struct dhchap_key *key, const char *nqn, uint8_t *out,
+static int transform(const struct key_text *key, const char *nqn, uint8_t *out,
 		     size_t *ret_len)
 {
 	struct text t = { .len = 0 };
@@ -140,7 +140,7 @@ static int transform(const struct dhchap_key *key, const char *nqn, uint8_t *out
 	return hmac(key->hash, key->bytes, key->len, t.bytes, t.len, out);
 }
 
-int dhchap_respond(const struct dhchap_key *key, const struct dhchap_claim *claim,
+int dhchap_respond(const struct key_text *key, const struct dhchap_claim *claim,
 		   uint8_t *out)
 {
 	uint8_t secret[DHCHAP_KEY_MAX];

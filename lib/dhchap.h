@@ -43,7 +43,7 @@ struct dhchap_claim {
  * The response to a challenge by who has `key`: dhchap_hash_len bytes to `out`. The key
  * is transformed by its own hash with the prover's NQN first. 0 or -EIO: OpenSSL failed.
  */
-int dhchap_respond(const struct dhchap_key *key, const struct dhchap_claim *claim,
+int dhchap_respond(const struct key_text *key, const struct dhchap_claim *claim,
 		   uint8_t *out);
 
 /* A challenge into the augmented one: `ks` is the session key, dhchap_hash_len bytes.

@@ -8,20 +8,13 @@
 #ifndef LIB_DHCHAP_KEY_H
 #define LIB_DHCHAP_KEY_H
 
-#include <stddef.h>
-#include <stdint.h>
+#include "lib/key_text.h"
 
-#define DHCHAP_KEY_MAX      64  /* bytes of secret */
+#define DHCHAP_KEY_MAX      KEY_TEXT_BYTES_MAX
 #define DHCHAP_KEY_TEXT_MAX 103 /* characters of the longest, without the NUL */
 
-struct dhchap_key {
-	uint8_t hash; /* 0 .. 3 */
-	uint8_t len;
-	uint8_t bytes[DHCHAP_KEY_MAX];
-};
-
 /* -EINVAL and *ret_why (static text), never with a byte of the secret. */
-int dhchap_key_parse(const char *text, size_t len, struct dhchap_key *ret,
+int dhchap_key_parse(const char *text, size_t len, struct key_text *ret,
 		     const char **ret_why);
 
 #endif

@@ -23,7 +23,7 @@
 
 struct nvme_auth_host {
 	char nqn[NVME_NQN_LEN + 1];
-	struct dhchap_key key, controller;
+	struct key_text key, controller;
 	bool has_controller;
 	char *exports; /* owned: ",a,b,"; NULL: all */
 };

@@ -178,7 +178,7 @@ static bool all_zero(const uint8_t *p, size_t len)
 /* Right for the null group; with DH it is never, as the challenge is not augmented. */
 static void send_reply(const uint8_t *data, size_t n)
 {
-	struct dhchap_key key = { .len = 32 };
+	struct key_text key = { .len = 32 };
 	struct dhchap_claim claim = { .hash = host.hash,
 				      .challenge = host.c1,
 				      .seqnum = host.s1,

@@ -83,8 +83,8 @@ static void responses_are_the_specification_s(void **state)
 {
 	for (size_t i = 0; i < sizeof(responses) / sizeof(responses[0]); i++) {
 		uint8_t challenge[64], out[64];
-		struct dhchap_key key = { .hash = responses[i].key_hash,
-					  .len = responses[i].key_len };
+		struct key_text key = { .hash = responses[i].key_hash,
+					.len = responses[i].key_len };
 		struct dhchap_claim claim = { .hash = responses[i].hash,
 					      .challenge = challenge,
 					      .seqnum = 0x01020304,

@@ -21,7 +21,7 @@
 	"DHHC-1:02:o88SbahgnW8iH3D+Y7s3Jhf+jnog8Mvo9YWg1N6esSBTcy2C" \
 	"fPUMrLRwKhBrHZePCHo3OQ==:"
 
-static int parse(const char *text, struct dhchap_key *ret)
+static int parse(const char *text, struct key_text *ret)
 {
 	const char *why = NULL;
 	int r = dhchap_key_parse(text, strlen(text), ret, &why);
@@ -34,7 +34,7 @@ static int parse(const char *text, struct dhchap_key *ret)
 static void nvme_cli_s_secrets_are_read(void **state)
 {
 	static const uint8_t first[] = { 0x36, 0x87, 0x6b, 0x4c };
-	struct dhchap_key k;
+	struct key_text k;
 
 	assert_int_equal(parse(SHORT, &k), 0);
 	assert_int_equal(k.hash, 1);
@@ -51,7 +51,7 @@ static void nvme_cli_s_secrets_are_read(void **state)
 static void one_wrong_character_anywhere_is_noticed(void **state)
 {
 	static const char *const all[] = { SHORT, LONG, MIDDLE };
-	struct dhchap_key k;
+	struct key_text k;
 
 	for (size_t i = 0; i < 3; i++)
 		for (size_t at = 0; at < strlen(all[i]); at++) {
@@ -70,7 +70,7 @@ static void every_shorter_or_longer_text_is_refused(void **state)
 {
 	char text[DHCHAP_KEY_TEXT_MAX + 8] = SHORT;
 	const char *why;
-	struct dhchap_key k;
+	struct key_text k;
 
 	for (size_t len = 0; len < strlen(SHORT); len++)
 		assert_int_equal(dhchap_key_parse(text, len, &k, &why), -EINVAL);
