@@ -22,6 +22,7 @@
 #include "bench/lib/cputime.h"
 #include "bench/lib/options.h"
 #include "bench/lib/workload.h"
+#include "lib/tls.h"
 
 static uint64_t now_of(struct load *l)
 {
@@ -366,6 +367,8 @@ int main(int argc, char **argv)
 		conn_close(&l.conns[i]);
 	if (l.target.proto->close)
 		l.target.proto->close(&l.target);
+	tls_put(l.target.tls);
+	free(l.target.secret);
 	workload_fini(&l.work);
 	return r < 0 || l.work.errors ? 1 : 0;
 }

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +17,10 @@
 #include <unistd.h>
 
 #include "bench/lib/net.h"
+#include "lib/tls.h"
+
+/* Of a server that says nothing. */
+#define PATIENCE_S 20
 
 /* Stays in a second-level cache; larger ones were no faster with 1 MiB replies. */
 #define RX_BYTES (256u << 10)
@@ -28,6 +33,16 @@ uint64_t conn_now_ns(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &ts);
 	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+static int wait_for(struct conn *c, short events)
+{
+	struct pollfd p = { .fd = c->fd, .events = events };
+
+	if (poll(&p, 1, PATIENCE_S * 1000) > 0)
+		return 0;
+	errno = ETIMEDOUT;
+	return -ETIMEDOUT;
 }
 
 /* Payload nobody looks at: all writes of unverified runs send the same bytes. */
@@ -77,7 +92,7 @@ static int alloc_requests(struct conn *c)
 
 int conn_open(struct target *t, uint32_t id, _Bool verify, struct conn *c)
 {
-	struct timeval patience = { .tv_sec = 20 };
+	struct timeval patience = { .tv_sec = PATIENCE_S };
 	int r;
 
 	memset(c, 0, sizeof(*c));
@@ -107,6 +122,8 @@ void conn_close(struct conn *c)
 	free(c->aux);
 	free(c->tx);
 	free(c->fifo);
+	tls_session_free(c->tls);
+	c->tls = NULL;
 	if (c->fd >= 0)
 		close(c->fd);
 	c->fd = -1;
@@ -129,9 +146,19 @@ void conn_submit(struct conn *c, struct request *r)
 	c->target->proto->submit(c, r);
 }
 
+static _Bool queued(const struct conn *c)
+{
+	return c->tx_head != c->tx_tail;
+}
+
+_Bool conn_unsent(const struct conn *c)
+{
+	return queued(c) || (c->tls && tls_unsent(c->tls));
+}
+
 void conn_push(struct conn *c, const void *p, size_t len_bytes)
 {
-	struct iovec *last = conn_unsent(c) ? &c->tx[c->tx_tail - 1] : NULL;
+	struct iovec *last = queued(c) ? &c->tx[c->tx_tail - 1] : NULL;
 
 	/* Headers of requests taken one after the other lie side by side. */
 	if (last && (uint8_t *)last->iov_base + last->iov_len == p) {
@@ -167,11 +194,18 @@ static void tx_consume(struct conn *c, size_t sent)
 
 int conn_send(struct conn *c)
 {
-	while (conn_unsent(c)) {
+	if (c->tls && tls_unsent(c->tls)) {
+		int r = tls_flush(c->tls);
+
+		if (r < 0)
+			return r == -EAGAIN ? 0 : r;
+	}
+	while (queued(c)) {
 		size_t nr = c->tx_tail - c->tx_head;
 		struct msghdr m = { .msg_iov = c->tx + c->tx_head,
 				    .msg_iovlen = nr < IOV_MAX ? nr : IOV_MAX };
-		ssize_t n = sendmsg(c->fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT);
+		ssize_t n = c->tls ? tls_sendmsg(c->tls, &m)
+				   : sendmsg(c->fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT);
 
 		if (n < 0 && errno == EAGAIN)
 			return 0;
@@ -269,9 +303,73 @@ static ssize_t take_header(struct conn *c, const uint8_t *p, size_t len)
 	return (ssize_t)used;
 }
 
+/* As recv on a blocking socket, for some seconds. */
+static ssize_t receive(struct conn *c, void *buf, size_t len_bytes, int flags)
+{
+	struct iovec v = { .iov_base = buf, .iov_len = len_bytes };
+	struct msghdr m = { .msg_iov = &v, .msg_iovlen = 1 };
+	ssize_t n;
+
+	if (!c->tls)
+		return recv(c->fd, buf, len_bytes, flags);
+	for (;;) {
+		n = tls_recvmsg(c->tls, &m);
+		if (n >= 0 || errno != EAGAIN || flags & MSG_DONTWAIT)
+			return n;
+		if (wait_for(c, POLLIN) < 0)
+			return -1;
+	}
+}
+
+int conn_read(struct conn *c, void *buf, size_t len_bytes)
+{
+	uint8_t *p = buf;
+
+	while (len_bytes) {
+		ssize_t n = receive(c, p, len_bytes, 0);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return n ? -errno : -ECONNRESET;
+		p += n;
+		len_bytes -= (size_t)n;
+	}
+	return 0;
+}
+
+int conn_write(struct conn *c, const void *buf, size_t len_bytes)
+{
+	struct iovec v = { .iov_base = (void *)buf, .iov_len = len_bytes };
+	struct msghdr m = { .msg_iov = &v, .msg_iovlen = 1 };
+
+	if (!c->tls)
+		return net_write(c->fd, buf, len_bytes);
+	/* A message of a login is shorter than what the session holds. */
+	return tls_sendmsg(c->tls, &m) == (ssize_t)len_bytes ? 0 : -EIO;
+}
+
+int conn_start_tls(struct conn *c)
+{
+	char host[256];
+	int r;
+
+	snprintf(host, sizeof(host), "%.*s", (int)strcspn(c->target->where, ":"),
+		 c->target->where);
+	r = tls_session_new(c->target->tls, c->fd, host, &c->tls);
+	if (r < 0)
+		return r;
+	do
+		r = tls_handshake(c->tls);
+	while (r == -EAGAIN && (r = wait_for(c, tls_wants(c->tls))) == 0);
+	if (r < 0 && !c->target->quiet)
+		fprintf(stderr, "%s\n", tls_error(c->tls));
+	return r;
+}
+
 int conn_receive(struct conn *c, int flags)
 {
-	ssize_t got = recv(c->fd, rx, sizeof(rx), flags), n;
+	ssize_t got = receive(c, rx, sizeof(rx), flags), n;
 
 	if (got < 0 && (errno == EAGAIN || errno == EINTR) && (flags & MSG_DONTWAIT))
 		return 0;

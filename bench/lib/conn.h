@@ -17,6 +17,9 @@
 enum io_op { IO_READ, IO_WRITE, IO_TRIM };
 
 struct conn;
+struct tls;
+struct tls_session;
+struct key_text;
 
 /* One I/O in flight. */
 struct request {
@@ -34,7 +37,9 @@ struct request {
 struct target {
 	const struct proto *proto;
 	const char *where, *export; /* borrowed from argv */
-	_Bool quiet;                /* say nothing when it does not answer */
+	struct tls *tls; /* owned: how the server's certificate is checked, or NULL */
+	struct key_text *secret; /* owned: nvme: the host's, or NULL */
+	_Bool quiet;             /* say nothing when it does not answer */
 	uint32_t depth, block_bytes;
 	uint64_t size_bytes; /* of the export */
 	int admin_fd;        /* nvme: the admin queue */
@@ -80,6 +85,7 @@ extern const struct proto nbd_proto, nvme_proto, iscsi_proto, limit_proto;
 struct conn {
 	struct target *target;
 	int fd;
+	struct tls_session *tls; /* owned: from conn_start_tls on, or NULL */
 	uint32_t id, depth;
 	_Bool verify; /* reads land in request.data */
 
@@ -117,16 +123,18 @@ void conn_submit(struct conn *c, struct request *r);
 
 /* Sends what the socket takes now. 0 or -errno. */
 int conn_send(struct conn *c);
-static inline _Bool conn_unsent(const struct conn *c)
-{
-	return c->tx_head != c->tx_tail;
-}
+_Bool conn_unsent(const struct conn *c);
 
 /*
  * Receives once and handles what came. `flags` as for recv: without MSG_DONTWAIT it
  * sleeps. Returns the bytes received, 0 when there were none, -errno.
  */
 int conn_receive(struct conn *c, int flags);
+
+/* For protocols, while they log in: all of it, or -errno. */
+int conn_start_tls(struct conn *c);
+int conn_read(struct conn *c, void *buf, size_t len_bytes);
+int conn_write(struct conn *c, const void *buf, size_t len_bytes);
 
 /* For protocols. */
 void conn_push(struct conn *c, const void *p, size_t len_bytes);

@@ -13,23 +13,55 @@
 #include <unistd.h>
 
 #include "bench/lib/conn.h"
-#include "bench/lib/net.h"
 
-static int hello(int fd)
+static int skip(struct conn *c, size_t len_bytes)
+{
+	char waste[256];
+	int r = 0;
+
+	while (len_bytes && !r) {
+		size_t n = len_bytes < sizeof(waste) ? len_bytes : sizeof(waste);
+
+		r = conn_read(c, waste, n);
+		len_bytes -= n;
+	}
+	return r;
+}
+
+static int hello(struct conn *c)
 {
 	uint32_t flags = htobe32(NBD_FLAG_FIXED_NEWSTYLE | NBD_FLAG_NO_ZEROES);
 	struct nbd_hello h;
-	int r = net_read(fd, &h, sizeof(h));
+	int r = conn_read(c, &h, sizeof(h));
 
 	if (r < 0)
 		return r;
 	if (be64toh(h.magic) != NBD_MAGIC || be64toh(h.opts_magic) != NBD_OPTS_MAGIC ||
 	    !(be16toh(h.flags) & NBD_FLAG_FIXED_NEWSTYLE))
 		return -EPROTO;
-	return net_write(fd, &flags, sizeof(flags));
+	return conn_write(c, &flags, sizeof(flags));
 }
 
-static int send_go(int fd, const char *name)
+static int start_tls(struct conn *c)
+{
+	struct nbd_opt opt = { .magic = htobe64(NBD_OPTS_MAGIC),
+			       .option = htobe32(NBD_OPT_STARTTLS) };
+	struct nbd_opt_reply rep;
+	int r = conn_write(c, &opt, sizeof(opt));
+
+	if (!r)
+		r = conn_read(c, &rep, sizeof(rep));
+	if (r < 0)
+		return r;
+	if (be32toh(rep.type) != NBD_REP_ACK) {
+		fprintf(stderr, "nbd: the server refuses TLS: %#x\n",
+			be32toh(rep.type));
+		return -EOPNOTSUPP;
+	}
+	return conn_start_tls(c);
+}
+
+static int send_go(struct conn *c, const char *name)
 {
 	uint32_t name_len = (uint32_t)strlen(name);
 	struct nbd_opt opt = { .magic = htobe64(NBD_OPTS_MAGIC),
@@ -44,16 +76,16 @@ static int send_go(int fd, const char *name)
 	memcpy(p, &(uint32_t){ htobe32(name_len) }, 4);
 	memcpy(p + 4, name, name_len);
 	p += 4 + name_len + 2; /* no information asked for: the export's comes anyway */
-	return net_write(fd, buf, (size_t)(p - buf));
+	return conn_write(c, buf, (size_t)(p - buf));
 }
 
-static int read_go(int fd, uint64_t *ret_size)
+static int read_go(struct conn *c, uint64_t *ret_size)
 {
 	for (;;) {
 		struct nbd_opt_reply rep;
 		struct nbd_info_export info;
 		uint32_t len;
-		int r = net_read(fd, &rep, sizeof(rep));
+		int r = conn_read(c, &rep, sizeof(rep));
 
 		if (r < 0)
 			return r;
@@ -66,11 +98,11 @@ static int read_go(int fd, uint64_t *ret_size)
 			return -ENOENT;
 		}
 		if (len < sizeof(info)) {
-			r = net_skip(fd, len);
+			r = skip(c, len);
 		} else {
-			r = net_read(fd, &info, sizeof(info));
+			r = conn_read(c, &info, sizeof(info));
 			if (!r)
-				r = net_skip(fd, len - sizeof(info));
+				r = skip(c, len - sizeof(info));
 			if (!r && be16toh(info.info) == NBD_INFO_EXPORT)
 				*ret_size = be64toh(info.size);
 		}
@@ -81,12 +113,14 @@ static int read_go(int fd, uint64_t *ret_size)
 
 static int nbd_open(struct conn *c)
 {
-	int r = hello(c->fd);
+	int r = hello(c);
 
+	if (!r && c->target->tls)
+		r = start_tls(c);
 	if (!r)
-		r = send_go(c->fd, c->target->export);
+		r = send_go(c, c->target->export);
 	if (!r)
-		r = read_go(c->fd, &c->target->size_bytes);
+		r = read_go(c, &c->target->size_bytes);
 	if (r < 0 && !c->target->quiet)
 		fprintf(stderr, "nbd: negotiation: %s\n", strerror(-r));
 	return r;

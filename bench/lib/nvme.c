@@ -16,6 +16,7 @@
 
 #include "bench/lib/conn.h"
 #include "bench/lib/net.h"
+#include "bench/lib/nvme.h"
 
 #define DSM_RANGE_LEN sizeof(struct nvme_dsm_range)
 
@@ -77,9 +78,8 @@ static int answer(int fd, void *in, uint32_t in_len, uint32_t *ret_dw0)
 	return 0;
 }
 
-/* A command with data to send (`out`, in the capsule) or to receive (`in`). */
-static int command(int fd, const void *cmd, const void *out, uint32_t out_len, void *in,
-		   uint32_t in_len, uint32_t *ret_dw0)
+int nvme_command(int fd, const void *cmd, const void *out, uint32_t out_len, void *in,
+		 uint32_t in_len, uint32_t *ret_dw0)
 {
 	struct nvme_cmd_pdu pdu = { .hdr = { .type = NVME_PDU_CMD,
 					     .hlen = sizeof(pdu),
@@ -105,11 +105,13 @@ static int connect_queue(int fd, const struct target *t, uint16_t qid, uint16_t 
 				  .qid = htole16(qid),
 				  .sqsize = htole16(sqsize) };
 	struct nvme_connect_data d = { .cntlid = htole16(cntlid) };
+	int r;
 
 	memcpy(d.hostid, "remem bench load", sizeof(d.hostid));
 	snprintf(d.subnqn, sizeof(d.subnqn), "%s", t->export);
-	snprintf(d.hostnqn, sizeof(d.hostnqn), "nqn.2026-11.io.remem:bench");
-	return command(fd, &c, &d, sizeof(d), NULL, 0, ret_dw0);
+	snprintf(d.hostnqn, sizeof(d.hostnqn), "%s", NVME_BENCH_HOST);
+	r = nvme_command(fd, &c, &d, sizeof(d), NULL, 0, ret_dw0);
+	return !r && *ret_dw0 & NVME_CONNECT_AUTHREQ_ATR ? nvme_login(fd, t) : r;
 }
 
 static int property_get(int fd, uint32_t offset, uint32_t *ret)
@@ -119,7 +121,7 @@ static int property_get(int fd, uint32_t offset, uint32_t *ret)
 				   .attrib = offset == NVME_PROP_CAP,
 				   .offset = htole32(offset) };
 
-	return command(fd, &p, NULL, 0, NULL, 0, ret);
+	return nvme_command(fd, &p, NULL, 0, NULL, 0, ret);
 }
 
 static int enable(int fd)
@@ -129,7 +131,7 @@ static int enable(int fd)
 				   .offset = htole32(NVME_PROP_CC),
 				   .value = htole64(NVME_CC_EN | 6u << 16 | 4u << 20) };
 	uint32_t csts;
-	int r = command(fd, &p, NULL, 0, NULL, 0, &csts);
+	int r = nvme_command(fd, &p, NULL, 0, NULL, 0, &csts);
 
 	for (int tries = 0; !r && tries < 1000; tries++) {
 		r = property_get(fd, NVME_PROP_CSTS, &csts);
@@ -149,12 +151,12 @@ static int identify(int fd, struct target *t)
 			      .cdw10 = htole32(NVME_CNS_CTRL) };
 	uint32_t dw0, capsule;
 	uint8_t shift;
-	int r = command(fd, &c, NULL, 0, &ctrl, sizeof(ctrl), &dw0);
+	int r = nvme_command(fd, &c, NULL, 0, &ctrl, sizeof(ctrl), &dw0);
 
 	if (r < 0)
 		return r;
 	c.cdw10 = htole32(NVME_CNS_NS_LIST);
-	r = command(fd, &c, NULL, 0, list, sizeof(list), &dw0);
+	r = nvme_command(fd, &c, NULL, 0, list, sizeof(list), &dw0);
 	if (r < 0)
 		return r;
 	t->nsid = le32toh(list[0]);
@@ -164,7 +166,7 @@ static int identify(int fd, struct target *t)
 	}
 	c.cdw10 = htole32(NVME_CNS_NS);
 	c.nsid = htole32(t->nsid);
-	r = command(fd, &c, NULL, 0, &ns, sizeof(ns), &dw0);
+	r = nvme_command(fd, &c, NULL, 0, &ns, sizeof(ns), &dw0);
 	if (r < 0)
 		return r;
 	shift = ns.lbaf[ns.flbas & 0xf].ds;
@@ -189,7 +191,7 @@ static int set_queues(int fd)
 			      .cdw11 = htole32(63u << 16 | 63u) };
 	uint32_t dw0;
 
-	return command(fd, &c, NULL, 0, NULL, 0, &dw0);
+	return nvme_command(fd, &c, NULL, 0, NULL, 0, &dw0);
 }
 
 static int nvme_probe(struct target *t)

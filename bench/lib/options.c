@@ -9,7 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/dhchap_key.h"
+#include "lib/secret.h"
 #include "lib/size.h"
+#include "lib/tls.h"
 
 static int workload_choose(struct load *l)
 {
@@ -49,6 +52,9 @@ static const char usage[] =
 	"use\n"
 	"  --depth N          per connection (1)    --connections N (1)\n"
 	"  --seconds S        of the burst (1)      --warmup S    before it (0)\n"
+	"  --tls-ca FILE      NBD by TLS; who vouches for the server\n"
+	"  --secret FILE      NVMe: the DHHC-1 secret of this host, "
+	"nqn.2026-11.io.remem:bench\n"
 	"  --count N          end after N I/O       --mix N       percent of writes "
 	"(50)\n"
 	"  --cpu N            pin this client       --spin        poll, never sleep\n"
@@ -64,20 +70,33 @@ static const char usage[] =
 	"usage.\n";
 
 static const struct option options[] = {
-	{ "proto", 1, NULL, 'p' },      { "connect", 1, NULL, 'c' },
-	{ "export", 1, NULL, 'e' },     { "op", 1, NULL, 'o' },
-	{ "block", 1, NULL, 'b' },      { "span", 1, NULL, 'S' },
-	{ "depth", 1, NULL, 'd' },      { "connections", 1, NULL, 'n' },
-	{ "seconds", 1, NULL, 's' },    { "warmup", 1, NULL, 'w' },
-	{ "count", 1, NULL, 'N' },      { "mix", 1, NULL, 'm' },
-	{ "cpu", 1, NULL, 'C' },        { "spin", 0, NULL, 'P' },
-	{ "prefill", 0, NULL, 'f' },    { "verify", 0, NULL, 'v' },
-	{ "verify-all", 0, NULL, 'V' }, { "server-cpu-pid", 1, NULL, 'k' },
-	{ "server-cpu", 1, NULL, 'K' }, { "wait", 1, NULL, 'W' },
-	{ "first", 0, NULL, '1' },      { "seed", 1, NULL, 'r' },
+	{ "proto", 1, NULL, 'p' },
+	{ "connect", 1, NULL, 'c' },
+	{ "export", 1, NULL, 'e' },
+	{ "op", 1, NULL, 'o' },
+	{ "block", 1, NULL, 'b' },
+	{ "span", 1, NULL, 'S' },
+	{ "depth", 1, NULL, 'd' },
+	{ "connections", 1, NULL, 'n' },
+	{ "seconds", 1, NULL, 's' },
+	{ "warmup", 1, NULL, 'w' },
+	{ "count", 1, NULL, 'N' },
+	{ "mix", 1, NULL, 'm' },
+	{ "cpu", 1, NULL, 'C' },
+	{ "spin", 0, NULL, 'P' },
+	{ "prefill", 0, NULL, 'f' },
+	{ "verify", 0, NULL, 'v' },
+	{ "verify-all", 0, NULL, 'V' },
+	{ "server-cpu-pid", 1, NULL, 'k' },
+	{ "server-cpu", 1, NULL, 'K' },
+	{ "wait", 1, NULL, 'W' },
+	{ "first", 0, NULL, '1' },
+	{ "seed", 1, NULL, 'r' },
 	{ "idle", 1, NULL, 'i' },
-
-	{ "help", 0, NULL, 'h' },       { 0 },
+	{ "tls-ca", 1, NULL, 't' },
+	{ "secret", 1, NULL, 'a' },
+	{ "help", 0, NULL, 'h' },
+	{ 0 },
 };
 
 static int choose_proto(struct target *t, const char *name)
@@ -123,6 +142,37 @@ static int parse_seconds(const char *text, double *ret)
 		return -EINVAL;
 	*ret = s;
 	return 0;
+}
+
+static int read_ca(struct target *t, const char *path)
+{
+	const struct tls_files files = { .ca = path };
+	char error[TLS_ERROR_MAX];
+	int r = tls_client_new(&files, &t->tls, error);
+
+	if (r < 0)
+		fprintf(stderr, "load: %s\n", error);
+	return r;
+}
+
+static int read_secret(struct target *t, const char *path)
+{
+	char error[SECRET_ERROR_MAX], *text;
+	const char *why;
+	size_t len;
+	int r = secret_read(path, false, &text, &len, error);
+
+	if (r < 0) {
+		fprintf(stderr, "load: %s\n", error);
+		return r;
+	}
+	t->secret = calloc(1, sizeof(*t->secret));
+	r = t->secret ? dhchap_key_parse(text, strcspn(text, "\n"), t->secret, &why)
+		      : -ENOMEM;
+	if (r == -EINVAL)
+		fprintf(stderr, "load: %s: %s\n", path, why);
+	secret_free(text, len);
+	return r;
 }
 
 static int flag(struct load *l, int f, const char *value)
@@ -185,6 +235,10 @@ static int flag(struct load *l, int f, const char *value)
 		return r;
 	case 'r':
 		return parse_number(value, 0, UINT64_MAX, &c->seed);
+	case 't':
+		return read_ca(&l->target, value);
+	case 'a':
+		return read_secret(&l->target, value);
 	case 'P':
 		c->spin = true;
 		return 0;

@@ -2,15 +2,19 @@
 """The servers that are compared: how each is started, spoken to and ended. Every one
 is pinned to the server's CPU; one that is not installed names what is missing."""
 
+import base64
 import os
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import tempfile
 import time
+import zlib
 
 EXPORT_SIZE = 4 << 30
+HOST_NQN = "nqn.2026-11.io.remem:bench"  # of the load client
 IQN = "iqn.2026-11.io.remem:bench"
 
 
@@ -55,9 +59,9 @@ def descendants(root):
 class Door:
     """One way into a server: what the load client is given, and a row of the table."""
 
-    def __init__(self, server, name, proto, where, export=None):
+    def __init__(self, server, name, proto, where, export=None, more=()):
         self.server, self.name, self.proto = server, name, proto
-        self.where, self.export = where, export
+        self.where, self.export, self.more = where, export, more
 
     @property
     def kind(self):
@@ -65,7 +69,7 @@ class Door:
 
     def args(self):
         a = ["--proto", self.proto, "--connect", self.where]
-        return a + (["--export", self.export] if self.export else [])
+        return a + (["--export", self.export] if self.export else []) + list(self.more)
 
 
 class Server:
@@ -224,6 +228,35 @@ class MemserverNoSpin(Memserver):
     name = "memserver --no-spin"
     flags = ("--no-spin",)
     labels = ("remem NBD, TCP, --no-spin", None, "remem NVMe/TCP, --no-spin")
+
+
+class MemserverSecure(Memserver):
+    """TLS on NBD, DH-HMAC-CHAP on NVMe/TCP; keys of this run only."""
+    name = "memserver, TLS and login"
+    program, package = "openssl", "openssl"
+    labels = ("remem NBD, TLS", None, "remem NVMe/TCP, logged in")
+
+    def missing(self):
+        return Server.missing(self) or Memserver.missing(self)
+
+    def prepare(self):
+        argv = Memserver.prepare(self)
+        cert, key, hosts, secret = (os.path.join(self.dir, n)
+                                    for n in ("cert", "key", "hosts", "secret"))
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
+                        "ec_paramgen_curve:prime256v1", "-nodes", "-subj", "/CN=bench",
+                        "-addext", "subjectAltName=IP:127.0.0.1", "-out", cert,
+                        "-keyout", key], check=True, stdin=subprocess.DEVNULL,
+                       stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        raw = os.urandom(32)
+        text = base64.b64encode(raw + struct.pack("<I", zlib.crc32(raw))).decode()
+        for path, words in ((secret, ""), (hosts, f"host {HOST_NQN} key=")):
+            with open(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600), "w",
+                      encoding="ascii") as f:
+                f.write(f"{words}DHHC-1:00:{text}:\n")
+        self.doors[0].more = ("--tls-ca", cert)
+        self.doors[1].more = ("--secret", secret)
+        return argv + ["--tls-cert", cert, "--tls-key", key, "--nvme-auth", hosts]
 
 
 class Limit(Server):
@@ -407,5 +440,5 @@ class MemserverIscsi(Memserver):
 
 
 ALL = (LimitTcp, LimitTcpSpin, LimitTcpAdapt, LimitTcpUring, LimitTcpUringAdapt,
-       LimitUnix, LimitUnixSpin, Memserver, MemserverNoSpin, Nbdkit, NbdkitUnix, Qsd,
+       LimitUnix, LimitUnixSpin, Memserver, MemserverNoSpin, MemserverSecure, Nbdkit, NbdkitUnix, Qsd,
        NbdServer, Tgt, MemserverIscsi)

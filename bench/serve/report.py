@@ -29,6 +29,26 @@ TARGETS = (
     ("1 MiB sequential reads", "1m_read", "MBps", NBDKIT, ">=", 0.95),
     ("1 MiB sequential writes", "1m_write", "MBps", NBDKIT, ">=", 0.95),
 )
+# The same of two doors named, ours first.
+ISCSI = "remem iSCSI"
+LEVEL = (
+    ("queue depth 1 read, p50", "qd1_read", "p50_us", "<=", 1.05),
+    ("queue depth 1 write, p50", "qd1_write", "p50_us", "<=", 1.05),
+    ("queue depth 32, read IOPS", "qd32_read", "kiops", ">=", 0.95),
+    ("queue depth 32, write IOPS", "qd32_write", "kiops", ">=", 0.95),
+    ("1 MiB sequential reads", "1m_read", "MBps", ">=", 0.95),
+    ("1 MiB sequential writes", "1m_write", "MBps", ">=", 0.95),
+)
+LOGIN, TLS = "remem NVMe/TCP, logged in", "remem NBD, TLS"
+PAIRS = tuple((what, key, figure, ISCSI, TGT, sense, bound)
+              for what, key, figure, sense, bound in LEVEL) + (
+    ("queue depth 1 read, p50", "qd1_read", "p50_us", LOGIN, OURS[1], "<=", 1.02),
+    ("queue depth 1 write, p50", "qd1_write", "p50_us", LOGIN, OURS[1], "<=", 1.02),
+    ("queue depth 32, read IOPS", "qd32_read", "kiops", LOGIN, OURS[1], ">=", 1 / 1.02),
+    ("queue depth 32, write IOPS", "qd32_write", "kiops", LOGIN, OURS[1], ">=", 1 / 1.02),
+    ("queue depth 32, read IOPS", "qd32_read", "kiops", TLS, OURS[0], ">=", 0.6),
+    ("queue depth 32, write IOPS", "qd32_write", "kiops", TLS, OURS[0], ">=", 0.6),
+)
 COLUMNS = (
     ("QD1 p50 µs", "qd1", "p50_us", 1), ("p99", "qd1", "p99_us", 0),
     ("polling QD1 p50", "spin_qd1", "p50_us", 1), ("QD32 kIOPS", "qd32", "kiops", 0),
@@ -120,6 +140,8 @@ def target_rows(results, costs):
     for ours in OURS:
         for what, key, figure, theirs, sense, bound in TARGETS:
             add(what, ours, theirs, ratio(results, ours, theirs, key, figure), sense, bound)
+    for what, key, figure, ours, theirs, sense, bound in PAIRS:
+        add(what, ours, theirs, ratio(results, ours, theirs, key, figure), sense, bound)
     for name, c in costs.items():
         if not name.startswith("remem"):
             continue

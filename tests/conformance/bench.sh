@@ -4,7 +4,7 @@
 # every protocol, and both it and hog notice a wrong byte.
 # flavour: plain
 . "$(dirname "$0")/../lib.sh"
-plan 9
+plan 13
 
 LOAD=$B/bench/load
 HOG=$B/bench/swap/hog
@@ -31,6 +31,35 @@ check "NVMe/TCP, 4 queues, 4 KiB inside the capsule" \
 	load_ok --proto nvme --connect "127.0.0.1:$nvme" --connections 4 --depth 32
 check "NVMe/TCP, 256 KiB by R2T, a polling client" \
 	load_ok --proto nvme --connect "127.0.0.1:$nvme" --block 256K --depth 4 --spin
+
+# The same with keys: what the client is told to prove, it has to.
+mkdir "$T/pki"
+"$TOP/tests/make-pki" "$T/pki" || exit 1
+secret_of() { /usr/bin/python3 -c '
+import base64, struct, sys, zlib
+key = sys.argv[1].encode() * 32
+print("DHHC-1:00:%s:" % base64.b64encode(key + struct.pack("<I", zlib.crc32(key))).decode())' "$1"; }
+(
+	umask 077
+	secret_of a >"$T/secret"
+	secret_of b >"$T/wrong"
+	echo "host nqn.2026-11.io.remem:bench key=$(cat "$T/secret")" >"$T/hosts"
+)
+nbds=$(free_port) nvmes=$(free_port)
+mkdir "$POOL-secure"
+tap_folders+=("$POOL-secure")
+start_server secure "127.0.0.1:$nvmes" "$B/memserver" --export 256M --pool "$POOL-secure" \
+	--nbd "127.0.0.1:$nbds" --nvme "127.0.0.1:$nvmes" --discovery off --metrics off \
+	--tls-cert "$T/pki/server-cert.pem" --tls-key "$T/pki/server-key.pem" \
+	--nvme-auth "$T/hosts" --control "$T/control-secure" || exit 1
+check "NBD by TLS, 4 connections" load_ok --proto nbd --connect "127.0.0.1:$nbds" \
+	--tls-ca "$T/pki/ca-cert.pem" --connections 4 --depth 32
+check "NVMe/TCP with a login on every queue" load_ok --proto nvme --connect "127.0.0.1:$nvmes" \
+	--secret "$T/secret" --connections 2 --depth 32
+refuses "a server whose certificate is another authority's is not spoken to" 1 'certificate' \
+	"$LOAD" --proto nbd --connect "127.0.0.1:$nbds" --tls-ca "$T/pki/other-ca-cert.pem" --count 1
+refuses "a wrong secret is refused" 1 'the login is refused' \
+	"$LOAD" --proto nvme --connect "127.0.0.1:$nvmes" --secret "$T/wrong" --count 1
 
 limits() {
 	local engine port
