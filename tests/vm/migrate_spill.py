@@ -4,7 +4,9 @@
 """VMs migrate through vmemdirect receive into RAM, onto SSD and to exports of memservers, and
 work there while sub-hosts die."""
 import os
+import signal
 import sys
+import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), ".."))
 from libmigrate import ODD, Receive, destination, no_paging, source  # noqa: E402
@@ -12,6 +14,7 @@ from libpaging import MIB, check, diag, main, wait_until  # noqa: E402
 from libspill import SubHost, spilled  # noqa: E402
 
 WORK = 60
+SILENT_S = 4  # more than NBD_SILENT_MS
 VERIFIED = f"pagework: verified {WORK * 256} pages, 0 bad"
 
 
@@ -85,6 +88,23 @@ def lost_on_the_way():
     check(src.wait_migration("completed", "failed") == "failed", receive.text())
     wait_until(lambda: dst.status() == "gone" or dst.status() == "inmigrate", "the destination not to run")
     check("writing to the tier failed" in receive.text(), receive.text())
+
+
+@spilled("a source that says nothing for longer than a sub-host may costs nothing: the memserver is not taken for lost")
+def slow_source():
+    host = SubHost()
+    src, dst, receive = stopped("q35", *spill(host), ssd="")
+    src.migrate_to(receive.port, mb_per_second=20)
+    wait_until(lambda: receive.status()["migration"]["tier_pages"] > 1000, "pages to the tier", 240, receive.child)
+    src.child.send_signal(signal.SIGSTOP)
+    silent_since = time.monotonic()
+    wait_until(lambda: time.monotonic() - silent_since > SILENT_S, "time to pass")
+    src.child.send_signal(signal.SIGCONT)
+    check(src.wait_migration("completed", "failed") == "completed", receive.text())
+    receive.wait_migrated()
+    check(places(receive)[0]["losses"] == 0 and "is lost" not in receive.text(), receive.text())
+    receive.detach()
+    same(src.memory(), dst.memory())
 
 
 def working(*options):

@@ -138,6 +138,16 @@ static void written(struct tier_io *io)
 		fail(p, io->result);
 }
 
+int place_fd(const struct place *p)
+{
+	return p->under_way ? tier_fd(p->queue) : -1;
+}
+
+void place_reap(struct place *p)
+{
+	tier_reap(p->queue);
+}
+
 static void wait_some(struct place *p)
 {
 	if (!tier_reap(p->queue)) {

@@ -63,6 +63,12 @@ int place_wait(struct place *p, uint64_t ticket);
 /* Both: they are copied now. */
 int place_settle(struct place *p);
 
+/* Writes to the tier go on only while somebody reaps: before it waits for something else
+ * the caller polls this descriptor (-1: nothing is under way), and reaps when it is
+ * readable. */
+int place_fd(const struct place *p);
+void place_reap(struct place *p);
+
 /* All pages are where they belong, the tier's acknowledged. */
 int place_barrier(struct place *p);
 

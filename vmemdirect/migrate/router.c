@@ -397,16 +397,19 @@ static int route(struct router *r)
 	int e = 0;
 
 	while (!e && !r->acknowledged) {
-		struct pollfd p[3] = {
+		struct pollfd p[4] = {
 			{ .fd = r->source, .events = POLLIN },
 			{ .fd = r->destination, .events = POLLIN },
 			{ .fd = r->cfg.listen_fd, .events = POLLIN },
+			{ .fd = r->place ? place_fd(r->place) : -1, .events = POLLIN },
 		};
 
-		if (poll(p, 3, -1) < 0 && errno != EINTR)
+		if (poll(p, 4, -1) < 0 && errno != EINTR)
 			return router_broken(r, "poll fails");
 		if (stopped(r))
 			return router_broken(r, "it was broken off here");
+		if (ready(&p[3]))
+			place_reap(r->place);
 		if (ready(&p[1]))
 			e = router_read_destination(r);
 		if (!e && ready(&p[0]))

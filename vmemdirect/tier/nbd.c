@@ -54,7 +54,7 @@ struct nbd_queue {
 	int epfd, timer;      /* owned */
 	bool ticking;
 	uint32_t interest;
-	int64_t not_before_ms, progress_ms, next_tick_ms;
+	int64_t not_before_ms, progress_ms, next_tick_ms, reaped_ms;
 	unsigned int under_way;
 	struct list free, waiting, issued, done;
 	struct slot slot[];
@@ -347,6 +347,17 @@ static void drive(struct nbd_queue *q)
 		watch(q);
 }
 
+/* While nobody reaped nobody could hear an answer: that is not the server's silence. */
+static void forgive(struct nbd_queue *q, int64_t now)
+{
+	int64_t gap = now - q->reaped_ms;
+
+	if (gap > WAIT_MS)
+		q->progress_ms =
+			gap < now - q->progress_ms ? q->progress_ms + gap : now;
+	q->reaped_ms = now;
+}
+
 /* What gives no event. */
 static void tick(struct nbd_queue *q, int64_t now)
 {
@@ -392,9 +403,10 @@ static unsigned int nbd_reap(struct tier_queue *queue)
 	if (q->under_way || q->ticking) {
 		int64_t now = clock_ms();
 
-		tick(q, now);
+		forgive(q, now);
 		if (q->h)
 			drive(q);
+		tick(q, now);
 		end_tick(q, now);
 	}
 	/* `done` may submit again: only those that were there. */
