@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A stock QEMU on this machine with tests/vm/pagework as its only program, to be paged. $ACCEL is
 tcg (default) or kvm."""
+import functools
 import json
 import os
 import socket
 import subprocess
 import threading
+import zlib
 
 from libpaging import TOP, T, check, spawn
 
@@ -26,8 +28,9 @@ def modules_of(kernel, names):
     return order
 
 
+@functools.lru_cache(None)
 def initramfs(kernel, modules=(), program_source=f"{TOP}/tests/vm/pagework.c"):
-    """An archive with one static program as /init, and modules. Newc needs no tool: see cpio(5)."""
+    """An archive with one static program as /init, and modules; made once. Newc needs no tool: see cpio(5)."""
     init = f"{T}/init"
     subprocess.run(["cc", "-O2", "-static", "-pthread", "-D_GNU_SOURCE", f"-I{TOP}", "-o", init, program_source], check=True)
     number = 0
@@ -42,7 +45,7 @@ def initramfs(kernel, modules=(), program_source=f"{TOP}/tests/vm/pagework.c"):
 
     files = modules_of(kernel, modules)
     names = [f"/{os.path.basename(file)}" for file in files]
-    path = f"{T}/initramfs"
+    path = f"{T}/initramfs-{zlib.crc32(repr((modules, program_source)).encode()):08x}"
     with open(path, "wb") as out:
         out.write(entry("dev", 0o040755, b"") + entry("dev/console", 0o020600, b"", (5, 1)) +
                   entry("init", 0o100755, open(init, "rb").read()))
@@ -90,7 +93,7 @@ class Guest:
              *([] if reboots else ["-no-reboot"]), "-accel", ACCEL, "-cpu", "max" if ACCEL == "tcg" else "host",
              "-smp", str(cpus), "-m", str(mib), "-name", name,
              "-object", memory, "-machine", "q35,memory-backend=mem0",
-             "-kernel", f"{kernel}/vmlinux", "-initrd", initramfs(kernel, modules, source),
+             "-kernel", f"{kernel}/vmlinux", "-initrd", initramfs(kernel, tuple(modules), source),
              "-append", "console=ttyS0 quiet panic=-1 mitigations=off tsc=reliable no_timer_check "
              f"pagework_mib={work_mib} pagework_accesses={accesses} pagework_hold={int(hold)} pagework_hot={hot} "
              f"{append}",

@@ -189,15 +189,18 @@ def no_paging(status):
     check(sum(out.values()) == 0, f"pages were evicted: {status}")
 
 
-def live(mode, mib, work_mib, host=None, ssd=None):
-    """A guest with `mib` that works on `work_mib` all the time moves: "plain", stock QEMU to stock
-    QEMU with enough memory; "half", through vmemdirect into half of it, the rest to the SSD;
-    "split", the same with the rest to the sub-host `host`. What it cost, and whether all its
-    data was right at the end."""
-    both = dict(mib=mib, odd=ODD, work_mib=work_mib, accesses=0, append="pagework_rewrite=1")
+def live(mode, mib, work_mib, host=None, ssd=None, resting=False, contain=None):
+    """A guest with `mib` that works on `work_mib` all the time (`resting`: has filled them) moves: "plain",
+    stock QEMU to stock QEMU with enough memory, or "swap", into what contain() leaves it; "half", through
+    vmemdirect into half of it, the rest to the SSD; "split", the same with the rest to the sub-host
+    `host`. What it cost, and whether all its data was right at the end. `contain` is called with the
+    destination's process before anything arrives, and answers with what knows its own memory."""
+    both = dict(mib=mib, odd=ODD, work_mib=work_mib, append="pagework_rewrite=1",
+                **(dict(hold=True, accesses=1) if resting else dict(accesses=0)))
     dst, src = destination(**both), source(**both)
+    group = contain(dst.pid) if contain else None
     src.wait_for("pagework: filled", 900)
-    if mode == "plain":
+    if mode in ("plain", "swap"):
         dst("migrate-incoming", uri="tcp:127.0.0.1:0")
         receive, port = None, dst("query-migrate")["socket-address"][0]["port"]
     else:
@@ -205,7 +208,8 @@ def live(mode, mib, work_mib, host=None, ssd=None):
                           ssd="" if mode == "split" else ssd)
         port = receive.port
     src.migrate_to(port)
-    check(src.wait_migration("completed", "failed") == "completed", receive.text() if receive else "it failed")
+    check(src.wait_migration("completed", "failed", seconds=900) == "completed",
+          receive.text() if receive else "it failed")
     info = src("query-migrate")
     result = {"mode": mode, "mib": mib, "work_mib": work_mib, "total_ms": info["total-time"],
               "downtime_ms": info["downtime"], "sent_mib": info["ram"]["transferred"] >> 20}
@@ -217,6 +221,8 @@ def live(mode, mib, work_mib, host=None, ssd=None):
     begun = time.monotonic()
     dst.wait_for("pagework: rewritten", 900)
     result["rewrite_ms"] = round((time.monotonic() - begun) * 1000)
+    if group:
+        result["own_kib"] = group.own_bytes() >> 10
     result["verified"] = dst.wait_for("pagework: verified", 900)
     result["right"] = result["verified"].endswith(f"{work_mib * 256} pages, 0 bad")
     return result
