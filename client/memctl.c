@@ -11,7 +11,7 @@
 #include "lib/ctl_client.h"
 
 /* Options a verb takes beside -s and --json. */
-enum { TAKES_QUOTA = 1, TAKES_FORCE = 2, TAKES_LIMITS = 4 };
+enum { TAKES_QUOTA = 1, TAKES_FORCE = 2, TAKES_LIMITS = 4, TAKES_TLS = 8 };
 
 static const struct verb {
 	const char *name;
@@ -21,13 +21,14 @@ static const struct verb {
 	const char *usage, *help;
 } verbs[] = {
 	{ "list", memctl_list, 0, 0, 0, "list", "the exports" },
-	{ "create", memctl_create, 2, 2, TAKES_QUOTA, "create NAME SIZE [--quota SIZE]",
-	  "make an export" },
+	{ "create", memctl_create, 2, 2, TAKES_QUOTA | TAKES_TLS,
+	  "create NAME SIZE [--quota SIZE] [--tls]",
+	  "make an export; --tls: no door serves it in the clear" },
 	{ "resize", memctl_create, 2, 2, TAKES_QUOTA, "resize NAME SIZE [--quota SIZE]",
 	  "change its size; smaller only while not in use" },
 	{ "limit", memctl_limit, 0, 1, TAKES_LIMITS,
 	  "limit NAME|--clients [--bandwidth SIZE] [--iops N]",
-	  "what its clients, or each client, may do a second" },
+	  "what its clients, or each client (and --quota), may do" },
 	{ "drop", memctl_drop, 1, 1, TAKES_FORCE, "drop NAME [--force]",
 	  "remove an export and its bytes; in use only by force" },
 	{ "stat", memctl_stat, 0, 1, 0, "stat [NAME]",
@@ -84,6 +85,7 @@ static int parse(int argc, char **argv, struct memctl *m)
 		{ "iops", required_argument, NULL, 'i' },
 		{ "clients", no_argument, NULL, 'c' },
 		{ "force", no_argument, NULL, 'f' },
+		{ "tls", no_argument, NULL, 't' },
 		{ "help", no_argument, NULL, 'h' },
 		{ "version", no_argument, NULL, 'V' },
 		{ 0 },
@@ -126,6 +128,9 @@ static int parse(int argc, char **argv, struct memctl *m)
 		case 'f':
 			m->force = true;
 			break;
+		case 't':
+			m->tls = true;
+			break;
 		case 'h':
 			help();
 			return MEMCTL_DONE;
@@ -146,12 +151,14 @@ static int run(const struct verb *v, struct memctl *m)
 	if (m->nr_args < v->min_args || m->nr_args > v->max_args)
 		return memctl_usage(m, "wrong number of arguments; usage: memctl %s",
 				    v->usage);
-	if (m->quota && !(v->takes & TAKES_QUOTA))
+	if (m->quota && !(v->takes & TAKES_QUOTA) && !m->clients)
 		return memctl_usage(m, "it takes no --quota; usage: memctl %s",
 				    v->usage);
 	if ((m->bandwidth || m->iops || m->clients) && !(v->takes & TAKES_LIMITS))
 		return memctl_usage(m, "it takes no limits; usage: memctl %s",
 				    v->usage);
+	if (m->tls && !(v->takes & TAKES_TLS))
+		return memctl_usage(m, "it takes no --tls; usage: memctl %s", v->usage);
 	if (m->force && !(v->takes & TAKES_FORCE))
 		return memctl_usage(m, "it takes no --force; usage: memctl %s",
 				    v->usage);

@@ -39,6 +39,8 @@ int memctl_create(struct memctl *m)
 	json_object_object_add(req, "size", json_object_new_uint64(size));
 	if (m->quota)
 		json_object_object_add(req, "quota", json_object_new_uint64(quota));
+	if (m->tls)
+		json_object_object_add(req, "tls", json_object_new_boolean(true));
 	return memctl_show_result(m, req, NULL);
 }
 
@@ -50,13 +52,18 @@ static bool is_none(const char *text)
 
 static int put_limits(struct memctl *m, struct json_object *req)
 {
-	uint64_t bytes = 0;
+	uint64_t bytes = 0, quota = 0;
 	long long ops = 0;
 	char *end = "";
 
 	if (m->bandwidth && !is_none(m->bandwidth) &&
 	    parse_size(m, "--bandwidth", m->bandwidth, &bytes))
 		return MEMCTL_USAGE;
+	if (m->quota && !is_none(m->quota) &&
+	    parse_size(m, "--quota", m->quota, &quota))
+		return MEMCTL_USAGE;
+	if (m->quota)
+		json_object_object_add(req, "quota", json_object_new_uint64(quota));
 	errno = 0;
 	if (m->iops && !is_none(m->iops))
 		ops = strtoll(m->iops, &end, 10);
@@ -74,10 +81,11 @@ int memctl_limit(struct memctl *m)
 {
 	struct json_object *req;
 
-	if (m->clients == (m->nr_args == 1) || (!m->bandwidth && !m->iops))
+	if (m->clients == (m->nr_args == 1) || (!m->bandwidth && !m->iops && !m->quota))
 		return memctl_usage(m,
 				    "say whose limits, NAME or --clients, and which: "
-				    "--bandwidth SIZE, --iops N, or none");
+				    "--bandwidth SIZE, --iops N, with --clients "
+				    "--quota SIZE, or none");
 	req = memctl_request("limit");
 	if (m->clients)
 		json_object_object_add(req, "clients", json_object_new_boolean(true));

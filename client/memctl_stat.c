@@ -42,6 +42,20 @@ static void print_limits(struct json_object *o, const char *what)
 		puts("any number of requests");
 }
 
+/* Who holds how much; nothing without a quota, `stat NAME` says whose an export is. */
+static void print_holders(struct json_object *stat)
+{
+	struct json_object *held = member(stat, "client_memory"), *o;
+	struct json_object *limits = member(stat, "client_limits");
+	char a[SIZE_FORMAT_MAX];
+
+	if (!member(limits, "quota"))
+		return;
+	printf("each client may hold %s of memory\n", bytes(limits, "quota", a));
+	for (size_t i = 0; (o = element(held, i)); i++)
+		printf("client %s holds %s\n", text(o, "client"), bytes(o, "held", a));
+}
+
 static void print_server(struct json_object *stat)
 {
 	struct json_object *pool = member(stat, "pool");
@@ -58,6 +72,7 @@ static void print_server(struct json_object *stat)
 	       bytes(pool, "reserve", c), truth(pool, "noswap") ? ", noswap" : "",
 	       truth(pool, "short") ? ", HOST SHORT OF MEMORY: no new pages" : "");
 	print_limits(member(stat, "client_limits"), "each client may take ");
+	print_holders(stat);
 	print_doors(member(stat, "doors"));
 	if (number(stat, "log_lines_dropped"))
 		printf("%llu log lines dropped\n",

@@ -20,6 +20,7 @@ struct memctl {
 	bool json;                             /* print results as JSON */
 	bool force;
 	bool clients;
+	bool tls;                             /* create: served with TLS only */
 	const char *quota, *bandwidth, *iops; /* borrowed, NULL: not given */
 	const char *verb;
 	int nr_args;

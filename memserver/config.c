@@ -421,12 +421,13 @@ static int check_whole(struct parse *p)
 				"who it is use --iscsi-auth",
 				origin(p, config_key_find("allow", 5), from));
 	if (!r && has_door(cfg, DOOR_ISCSI) &&
-	    (cfg->client_caps.bytes_per_s || cfg->client_caps.ops_per_s))
+	    (cfg->client_caps.bytes_per_s || cfg->client_caps.ops_per_s ||
+	     cfg->client_quota))
 		return complain(
 			p,
 			"%s: with limits for clients it can't be on: tgtd knows "
 			"none, so an initiator would have none; give exports "
-			"limits, which are not offered over iSCSI then",
+			"limits or quotas, which are not offered over iSCSI then",
 			origin(p, config_key_find("iscsi", 5), from));
 	for (size_t i = 0; !r && i < cfg->nr_doors; i++)
 		r = check_address(p, door_kind_names[cfg->doors[i].kind],

@@ -39,6 +39,7 @@ struct server_cfg {
 	struct acl *acl;
 
 	struct caps_cfg client_caps; /* what each client may do */
+	uint64_t client_quota;       /* memory each client may hold; 0: any */
 
 	char *iscsi_auth; /* path of the CHAP secrets; NULL: none asked for */
 	char *nvme_auth;  /* path of the file of NVMe hosts; NULL: none asked for */

@@ -96,6 +96,19 @@ static void show_client_iops(const struct config_key *key, const struct server_c
 	config_show_number(key, (unsigned int)cfg->client_caps.ops_per_s, fn, arg);
 }
 
+static int set_client_quota(struct server_cfg *cfg, const char *value,
+			    const char **ret_why)
+{
+	return config_parse_size(value, &cfg->client_quota, ret_why);
+}
+
+static void show_client_quota(const struct config_key *key,
+			      const struct server_cfg *cfg, config_show_fn fn,
+			      void *arg)
+{
+	config_show_size(key, cfg->client_quota, fn, arg);
+}
+
 /* ---- pool and host ---- */
 
 static int set_pool(struct server_cfg *cfg, const char *value, const char **ret_why)
@@ -299,6 +312,9 @@ const struct config_key config_keys[] = {
 	{ "client-iops", 0, CONFIG_VALUE, "N a second; 0 for none",
 	  "how many requests one client may make",
 	  set_client_iops, NULL, show_client_iops },
+	{ "client-quota", 0, CONFIG_VALUE, "SIZE; 0 for none",
+	  "the memory one client may hold, over all exports",
+	  set_client_quota, NULL, show_client_quota },
 	{ "tls-cert", 0, CONFIG_VALUE, "FILE",
 	  "the server's certificate and chain, PEM",
 	  config_set_tls_cert, NULL, config_show_tls_cert },

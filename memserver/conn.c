@@ -126,6 +126,8 @@ bool conn_reap(struct conn *c)
 			w->hot[NR_HOT - 1] = NULL;
 		}
 	conn_unpause(c);
+	if (c->owns)
+		export_disown(c->export);
 	conns_del(c->engine->conns, c);
 	return_answers(c);
 	c->front->close(c);

@@ -97,6 +97,7 @@ struct conn {
 	uint32_t armed; /* EPOLL* bits epoll has */
 
 	struct export *export; /* borrowed from the front end, see conn_bind */
+	bool owns;             /* export_own said so */
 	char peer[112], client[224];
 	struct io_stats stats;
 	uint8_t state[] __attribute__((aligned(8))); /* no more: a list walks past it */

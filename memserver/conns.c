@@ -63,8 +63,20 @@ unsigned int conns_count(const struct conns *r)
 	return atomic_load(&r->count);
 }
 
+/* Whose quota of memory it is: a name that was proved, else the address. */
+static const char *holder(const struct conn *c, const char *client)
+{
+	const char *name = conn_proved_name(c);
+
+	if (!name && c->engine->nvme_auth)
+		name = client;
+	return name ? name : c->who->name;
+}
+
 void conn_bind(struct conn *c, struct export *e, const char *client)
 {
+	if (e)
+		c->owns = export_own(e, c->engine->accounts, holder(c, client));
 	pthread_mutex_lock(&c->engine->conns->lock);
 	c->export = e;
 	snprintf(c->client, sizeof(c->client), "%s", client ? client : "");

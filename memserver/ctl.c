@@ -173,17 +173,26 @@ static void limits_changed(struct server *s)
 static int limit_clients(struct ctl_call *call, struct server *s)
 {
 	struct caps_cfg caps = clients_limits(s->clients);
+	uint64_t quota = accounts_quota(s->accounts);
+	char text[SIZE_FORMAT_MAX];
 	int r = get_caps(call, &caps);
 
+	if (r == 0)
+		r = get_size(call, "quota", false, &quota);
 	if (r < 0)
 		return r;
-	if (s->iscsi && (caps.bytes_per_s || caps.ops_per_s))
+	if (s->iscsi && (quota || caps.bytes_per_s || caps.ops_per_s))
 		return ctl_fail(call, EOPNOTSUPP,
 				"iSCSI is on, and tgtd knows no limits: an initiator "
 				"would have none; limit exports, or serve without "
 				"--iscsi");
 	clients_limit(s->clients, &caps);
 	s->cfg.client_caps = caps;
+	if (quota != s->cfg.client_quota)
+		log_note("clients: quota set by %s: %s (0: none)", call->peer->text,
+			 size_format(quota, text, sizeof(text)));
+	s->cfg.client_quota = quota;
+	accounts_set_quota(s->accounts, quota);
 	tell_limits("clients", &caps, call->peer->text);
 	limits_changed(s);
 	return 0;

@@ -53,7 +53,7 @@ static struct json_object *describe_export(struct server *s, struct export *e)
 	const struct export_id *id = export_id(e);
 	struct json_object *o = json_object_new_object();
 	const uint8_t *u = id->uuid;
-	char uuid[37];
+	char uuid[37], owner[ACCOUNT_NAME_MAX + 1];
 
 	snprintf(uuid, sizeof(uuid),
 		 "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x",
@@ -70,6 +70,8 @@ static struct json_object *describe_export(struct server *s, struct export *e)
 	put_text(o, "generation", id->generation);
 	put_u64(o, "nsid", id->nsid);
 	put_bool(o, "tls", export_needs_tls(e));
+	export_owner(e, owner, sizeof(owner));
+	put_text(o, "owner", owner);
 	return o;
 }
 
@@ -311,16 +313,30 @@ static int stat_named(struct stat_arg *a, struct ctl_call *call, const char *nam
 	return 0;
 }
 
+static int describe_account(const char *name, uint64_t held, void *arg)
+{
+	struct json_object *o = json_object_new_object();
+
+	put_text(o, "client", name);
+	put_u64(o, "held", held);
+	json_object_array_add(arg, o);
+	return 0;
+}
+
 int ctl_stat(struct ctl_call *call, void *arg)
 {
 	struct server *s = arg;
 	struct stat_arg a = { .s = s, .array = json_object_new_array() };
 	struct json_object *o = json_object_new_object(),
-			   *limits = json_object_new_object();
+			   *limits = json_object_new_object(),
+			   *held = json_object_new_array();
 	const char *name;
 	int r = ctl_arg_string(call->req, "name", &name);
 
 	put_caps(limits, clients_limits(s->clients));
+	put_limit(limits, "quota",
+		  s->cfg.client_quota ? s->cfg.client_quota : UINT64_MAX);
+	accounts_each(s->accounts, describe_account, held);
 	iscsi_look(s->iscsi);
 	put_u64(o, "uptime_s", (clock_ns() - s->started_ns) / 1000000000);
 	json_object_object_add(o, "pool", describe_pool(s->pool));
@@ -329,6 +345,7 @@ int ctl_stat(struct ctl_call *call, void *arg)
 	put_u64(o, "connections", conns_count(s->conns));
 	put_u64(o, "max_connections", s->engine.max_conns);
 	json_object_object_add(o, "client_limits", limits);
+	json_object_object_add(o, "client_memory", held);
 	put_bool(o, "memory_locked", s->locked);
 	put_u64(o, "log_lines_dropped", log_dropped());
 	json_object_object_add(o, "exports", a.array);

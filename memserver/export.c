@@ -68,8 +68,7 @@ static int punch(struct export *e, uint64_t first, uint64_t end)
 			(unsigned long long)len, strerror(-r));
 		return r;
 	}
-	atomic_fetch_sub(&e->resident, len);
-	pool_uncharge(e->pool, len);
+	export_uncharge(e, len);
 	return 0;
 }
 
@@ -155,20 +154,6 @@ size_t export_run(struct export *e, uint64_t offset, size_t len,
 
 /* ---- pages come ---- */
 
-static int charge(struct export *e, uint64_t bytes)
-{
-	int r;
-
-	if (atomic_fetch_add(&e->resident, bytes) + bytes > atomic_load(&e->quota)) {
-		atomic_fetch_sub(&e->resident, bytes);
-		return -ENOSPC;
-	}
-	r = pool_charge(e->pool, bytes);
-	if (r < 0)
-		atomic_fetch_sub(&e->resident, bytes);
-	return r;
-}
-
 /*
  * Charged pages are made present by one call that fails instead of raising SIGBUS
  * (MADV_POPULATE_WRITE, Linux 5.14), for the case that somebody else fills our tmpfs.
@@ -193,7 +178,7 @@ static void leave_pending(struct export *e, uint64_t u, uint64_t end)
 
 static int populate(struct export *e, uint64_t first, uint64_t end)
 {
-	int r = charge(e, (end - first) << e->unit_shift);
+	int r = export_charge(e, (end - first) << e->unit_shift);
 
 	if (r < 0)
 		return r;

@@ -14,7 +14,8 @@
  * page can't be re-allocated behind the account's back by a late reader.
  *
  * The data path (marked D) runs on any worker thread, does not allocate and takes
- * no lock but, where pages come or go, one for the 1 MiB stripe concerned.
+ * no lock but, where pages come or go, one for the 2 MiB stripe concerned and a short one
+ * for the account.
  */
 #ifndef MEMSERVER_EXPORT_H
 #define MEMSERVER_EXPORT_H
@@ -32,6 +33,7 @@
 #define EXPORT_BLOCK      4096u
 #define EXPORT_MAX_WORKER 64
 
+struct accounts;
 struct pool;
 
 /* What a client did, as counted everywhere. */
@@ -89,6 +91,19 @@ bool export_is_shut(
 	const struct export *e); /* one that is attached: dropped by force */
 
 /*
+ * A connection of the client `name` (memserver/accounts.h) uses the export. If no connection of
+ * its present owner does, the export becomes that client's, and its memory counts against
+ * the client's quota. True: the connection is its owner's, and export_disown tells its
+ * end; the owner stays for as long as nobody else comes. False: somebody else has it, or
+ * there is no memory for an account (then the old owner stays). Workers, not D.
+ */
+bool export_own(struct export *e, struct accounts *as, const char *name);
+void export_disown(struct export *e);
+
+/* The owner's name; "" while there is none. `buf` takes ACCOUNT_NAME_MAX + 1 bytes. */
+void export_owner(struct export *e, char *buf, size_t len);
+
+/*
  * Lending the whole file to another process (tgtd), which stores and punches past the
  * bitmap: nobody may be attached meanwhile, so no client can read what the bitmap only
  * believes. `give` hands it out and is called once by export_lend; `take` gets it back
@@ -139,7 +154,7 @@ size_t export_run(struct export *e, uint64_t offset, size_t len,
 /*
  * D, gripped. Makes every page of the range present and charged, so that a store
  * through *ret_data (the mapping at `offset`) neither faults on a full pool nor
- * goes unaccounted. -ENOSPC: quota or pool limit; nothing has changed then except
+ * goes unaccounted. -ENOSPC: a quota, its own or its owner's, or the pool's limit; nothing has changed then except
  * that pages of the range may be present and zero.
  */
 int export_prepare(struct export *e, uint64_t offset, uint64_t len, uint8_t **ret_data);

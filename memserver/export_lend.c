@@ -37,8 +37,7 @@ static int punch_leftovers(struct export *e)
 		atomic_fetch_and(&e->pending[u / 64], ~(UINT64_C(1) << (u % 64)));
 		atomic_fetch_sub(
 			&e->stripes[u >> (STRIPE_SHIFT - e->unit_shift)].pending, 1);
-		atomic_fetch_sub(&e->resident, unit_bytes(e));
-		pool_uncharge(e->pool, unit_bytes(e));
+		export_uncharge(e, unit_bytes(e));
 	}
 	return 0;
 }
@@ -53,6 +52,8 @@ int export_lend(struct export *e, const struct export_loan *loan)
 	atomic_store(&e->lent, true);
 	if (atomic_load(&e->users)) /* or shut */
 		r = -EBUSY;
+	if (r == 0)
+		export_forget_owner(e); /* tgtd tells nobody's bytes from anybody's */
 	if (r == 0)
 		r = punch_leftovers(e);
 	if (r == 0)

@@ -101,6 +101,7 @@ int export_new(struct pool *pool, const struct export_cfg *cfg,
 	for (int i = 0; i < NR_LOCKS; i++)
 		pthread_mutex_init(&e->locks[i], NULL);
 	pthread_mutex_init(&e->lend_lock, NULL);
+	pthread_mutex_init(&e->own_lock, NULL);
 
 	e->map = reserve_memory(e->reserve, PROT_NONE);
 	e->present = reserve_memory(bitmap_bytes(e), PROT_READ | PROT_WRITE);
@@ -205,10 +206,12 @@ void export_free(struct export *e)
 	unmap(e->stats, stats_bytes());
 	unmap(e->zeros, ZEROS_LEN);
 	cleanup_close(&e->fd);
+	export_forget_owner(e);
 	pool_uncharge(e->pool, atomic_load(&e->resident));
 	for (int i = 0; i < NR_LOCKS; i++)
 		pthread_mutex_destroy(&e->locks[i]);
 	pthread_mutex_destroy(&e->lend_lock);
+	pthread_mutex_destroy(&e->own_lock);
 	freed = e->freed;
 	arg = e->freed_arg;
 	free(e);

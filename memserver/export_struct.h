@@ -8,6 +8,7 @@
 
 #include <pthread.h>
 
+#include "memserver/accounts.h"
 #include "memserver/export.h"
 
 #define STRIPE_SHIFT 21 /* 2 MiB: holds a huge page, and is the reach of a lock */
@@ -40,6 +41,9 @@ struct export
 	struct stripe *stripes;
 	const uint8_t *zeros; /* ZEROS_LEN bytes backed by the one zero page */
 	pthread_mutex_t locks[NR_LOCKS];
+	pthread_mutex_t own_lock;  /* guards the next two, and `resident` with them */
+	struct account *owner;     /* counted; NULL: nobody has used it yet */
+	uint32_t owner_users;      /* connections of the owner's */
 	struct io_stats *stats;    /* EXPORT_MAX_WORKER of them, touched on use */
 	pthread_mutex_t lend_lock; /* guards `lent` going down and `loan` */
 	_Atomic bool lent;
@@ -47,6 +51,14 @@ struct export
 	void (*freed)(void *arg);
 	void *freed_arg;
 };
+
+/* export_own.c: memory comes and goes, on all accounts: the export's, the owner's and the
+ * pool's. -ENOSPC: a quota or the pool's limit. */
+int export_charge(struct export *e, uint64_t bytes);
+void export_uncharge(struct export *e, uint64_t bytes);
+
+/* Nobody's any more. No connection may be its owner's. */
+void export_forget_owner(struct export *e);
 
 static inline bool bit_get(_Atomic uint64_t *bits, uint64_t i)
 {

@@ -280,13 +280,17 @@ static int start_engine(struct server *s)
 
 	if (r == 0)
 		r = clients_new(&s->clients);
+	if (r == 0)
+		r = accounts_new(&s->accounts);
 	if (r == 0 && (s->cfg.tls.files.cert || s->cfg.tls.files.psk))
 		r = secure_new(&s->cfg.tls, &s->secure);
 	if (r < 0)
 		return r;
 	g->secure = s->secure;
 	clients_limit(s->clients, &s->cfg.client_caps);
+	accounts_set_quota(s->accounts, s->cfg.client_quota);
 	g->clients = s->clients;
+	g->accounts = s->accounts;
 	g->exports = s->exports;
 	g->conns = s->conns;
 	g->acl = s->cfg.acl;
@@ -363,6 +367,7 @@ static void stop(struct server *s)
 	iscsi_stop(s->iscsi);
 	exports_close(s->exports);
 	clients_free(s->clients);
+	accounts_free(s->accounts);
 	conns_free(s->conns);
 	secure_free(s->secure);
 	pool_close(s->pool);

@@ -6,6 +6,7 @@
 #define MEMSERVER_SERVER_H
 
 #include "lib/loop.h"
+#include "memserver/accounts.h"
 #include "memserver/clients.h"
 #include "memserver/config.h"
 #include "memserver/conns.h"
@@ -31,6 +32,7 @@ struct server {
 	struct exports *exports;
 	struct conns *conns;
 	struct clients *clients;
+	struct accounts *accounts;
 	struct engine engine;
 	struct door *doors; /* nr_doors of them */
 	size_t nr_doors;

@@ -29,6 +29,7 @@ struct engine {
 	struct exports *exports;
 	struct conns *conns;
 	struct clients *clients;
+	struct accounts *accounts;
 	const struct acl *acl;
 	struct nvme_auth *nvme_auth; /* NULL: NVMe hosts need no secret */
 	unsigned int nr_workers;     /* 1 .. EXPORT_MAX_WORKER */

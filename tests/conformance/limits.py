@@ -15,7 +15,7 @@ import urllib.request
 TESTS = os.path.dirname(os.path.realpath(__file__)) + '/..'
 sys.path[:0] = [TESTS, TESTS + '/hostile']
 import libnvme  # noqa: E402
-from libnbdraw import Ended, Nbd, READ, WRITE  # noqa: E402
+from libnbdraw import Ended, Nbd, READ, TRIM, WRITE  # noqa: E402
 from libserve import B, LONG, Memserver, free_port, main, wait  # noqa: E402
 
 MIB = 1 << 20
@@ -188,6 +188,71 @@ def clients(tap):
                'stat says what clients may take', said)
 
 
+ENOSPC = 28
+
+
+def stored(server, key='client_memory'):
+    """How much each client holds, as memserver counts it."""
+    said = json.loads(memctl(server, '--json', 'stat').stdout)
+    return {o['client']: o['held'] for o in said[key]}
+
+
+def client_quota(tap):
+    ones, others = '127.0.0.2', '127.0.0.3'
+    megabyte = os.urandom(MIB)
+
+    def write(c, first, count):
+        """MiB by MiB; the errors met."""
+        return [c.call(WRITE, (first + i) * MIB, MIB, megabyte).error for i in range(count)]
+
+    with Memserver('--export', 'a=16M', '--export', 'b=16M', '--export', 'c=16M',
+                   '--client-quota', '8M') as server:
+        a, b, c = (Nbd(server.port, source=s) for s in (ones, ones, others))
+        a.go('a'), b.go('b'), c.go('c')
+        tap.equal(write(a, 0, 5) + write(b, 0, 3), [0] * 8, 'a client may fill its quota')
+        tap.equal(write(b, 3, 1) + write(a, 5, 1), [ENOSPC] * 2, 'and gets no more, in no export')
+        tap.equal(write(a, 0, 5), [0] * 5, 'what it has stored it may write again')
+        tap.equal(write(c, 0, 8), [0] * 8, 'another client has a quota of its own')
+        tap.equal(stored(server), {ones: 8 * MIB, others: 8 * MIB}, 'memctl says who holds what')
+        tap.equal(a.call(TRIM, 0, MIB).error, 0, 'trimmed')
+        tap.equal(write(b, 3, 2), [0, ENOSPC], 'a trim gives back, for any export')
+        for conn in (a, b):
+            conn.close()
+        with Nbd(server.port, source=ones) as again:
+            again.go('b')
+            tap.equal(write(again, 5, 1), [ENOSPC], 'to come again forgives nothing')
+        with Nbd(server.port, source=ones) as mine, Nbd(server.port, source=others) as guest:
+            mine.go('b'), guest.go('b')
+            tap.equal(guest.call(TRIM, 0, MIB).error, 0, "another client of one's export")
+            tap.equal(write(mine, 0, 1), [0], 'trims for its owner')
+            tap.equal(stored(server), {ones: 8 * MIB, others: 8 * MIB}, 'who stays its owner')
+        wait(lambda: not stat(server, 'a')['users'])
+        with Nbd(server.port, source=others) as heir:
+            heir.go('a')
+            tap.equal(stored(server), {ones: 4 * MIB, others: 12 * MIB},
+                      'the memory of an export is that of who uses it alone')
+            tap.equal(write(heir, 0, 1), [ENOSPC], 'who is over the quota gets no more')
+            tap.equal(heir.read(MIB, MIB), megabyte, 'and loses nothing')
+            memctl(server, 'limit', '--clients', '--quota', '16M')
+            tap.equal(write(heir, 0, 1), [0], 'the quota is changed while it serves')
+        said = memctl(server, 'stat').stdout
+        tap.ok('each client may hold 16M of memory' in said and f'client {ones} holds 4M' in said,
+               'stat says so', said)
+        c.close()
+        server.stop(9)
+        server.start()
+        tap.equal(stored(server), {}, 'after a crash memory is nobody\'s')
+        with Nbd(server.port, source=ones) as back:
+            back.go('c')
+            tap.equal(stored(server), {ones: 8 * MIB}, 'until its client is back')
+            tap.equal(write(back, 8, 1), [ENOSPC], 'and counts')
+        memctl(server, 'limit', '--clients', '--quota', 'none')
+        wait(lambda: not stat(server, 'c')['users'])
+        tap.equal(memctl(server, 'drop', 'c').returncode, 0, 'dropped')
+        tap.ok(wait(lambda: stored(server) == {}), 'a dropped export holds nothing')
+        tap.equal(server.complaints(), '', 'no sanitizer complains')
+
+
 def told(tap, server, metrics):
     def refused(words, pattern):
         r = memctl(server, *words)
@@ -223,7 +288,10 @@ def command_line(tap):
                            (('--export', '16M,speed=5'), 'may follow'),
                            (('--export', '16M', '--client-iops', '1'), '10 or more'),
                            (('--export', '16M', '--client-iops', '100', '--iscsi'),
-                            'tgtd knows none')):
+                            'tgtd knows none'),
+                           (('--export', '16M', '--client-quota', '8M', '--iscsi'),
+                            'tgtd knows none'),
+                           (('--export', '16M', '--client-quota', 'much'), 'not a size')):
         r = subprocess.run([B + '/memserver', '-n', *flags], capture_output=True, text=True,
                            timeout=LONG, check=False)
         tap.ok(r.returncode == 2 and pattern in r.stderr, 'refused: ' + ' '.join(flags), r)
@@ -245,6 +313,7 @@ def test(tap):
         told(tap, server, metrics)
         tap.equal(server.complaints(), '', 'no sanitizer complains')
     clients(tap)
+    client_quota(tap)
 
 
 main(test)

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "lib/log.h"
+#include "memserver/accounts.h"
 #include "memserver/acl.h"
 #include "memserver/conn_priv.h"
 #include "memserver/exports.h"
@@ -63,6 +64,7 @@ static void make_world(void)
 	must(!exports_create(g->exports, &cfg, NULL), "exports_create");
 	must(!conns_new(&g->conns), "conns_new");
 	must(!clients_new(&g->clients), "clients_new");
+	must(!accounts_new(&g->accounts), "accounts_new");
 	must(!acl_new(&world.acl), "acl_new");
 	world.export = exports_find(g->exports, "default", 7);
 	g->acl = world.acl;

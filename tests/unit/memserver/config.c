@@ -86,6 +86,7 @@ static void everything(void **state)
 	assert_int_equal(
 		flags("--export a=1G --export b-2=2M,iops=50,quota=1M,bandwidth=3M "
 		      "--nvme 4421 --client-bandwidth 4M --client-iops 60 "
+		      "--client-quota 5M "
 		      "--nvme=[fd00::1]:1 --discovery off --nbd unix:/x --nbd 10.0.0.1 "
 		      "--allow 10.0.0.0/8 --allow nqn.x --control /c --metrics off "
 		      "--pool /p --pool-limit 3G --reserve 0"),
@@ -95,8 +96,9 @@ static void everything(void **state)
 		"export=b-2=2097152,quota=1048576,bandwidth=3145728,iops=50 "
 		"nvme=127.0.0.1:4421 nvme=[fd00::1]:1 discovery=off "
 		"nbd=unix:/x nbd=10.0.0.1:10809 iscsi=off allow=10.0.0.0/8 allow=nqn.x "
-		"open=no client-bandwidth=4M client-iops=60 nbd-tls=off control=/c "
-		"metrics=off pool=/p pool-limit=3G reserve=0 ");
+		"open=no client-bandwidth=4M client-iops=60 client-quota=5M "
+		"nbd-tls=off "
+		"control=/c metrics=off pool=/p pool-limit=3G reserve=0 ");
 	config_fini(&cfg);
 	assert_int_equal(flags("--huge --numa-node 1 --threads 3 --no-spin "
 			       "--max-conns 9 --log-level debug --open=yes"),
