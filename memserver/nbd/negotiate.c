@@ -156,6 +156,17 @@ static bool must_encrypt(const struct conn *c)
 	return conn_tls_need(c) == CONN_TLS_REQUIRED && !conn_is_tls(c);
 }
 
+/*
+ * No such export, or none that this client may open: the same words for both, so that
+ * asking tells nobody which names there are.
+ */
+static int refuse_unknown(struct conn *c, uint32_t option)
+{
+	return refuse(c, option, NBD_REP_ERR_UNKNOWN,
+		      "no such export here for this client (or not of that "
+		      "generation)");
+}
+
 /* What conn_allows has against it, in the protocol's words. */
 static int refuse_use(struct conn *c, uint32_t option, int r)
 {
@@ -167,8 +178,7 @@ static int refuse_use(struct conn *c, uint32_t option, int r)
 	}
 	conn_warn(c, "refused: %s may not open that export (--tls-clients)",
 		  conn_proved_name(c) ? conn_proved_name(c) : "an anonymous client");
-	return refuse(c, option, NBD_REP_ERR_POLICY,
-		      "this client may not open that export");
+	return refuse_unknown(c, option);
 }
 
 static int refuse_clear(struct conn *c, uint32_t option)
@@ -306,8 +316,7 @@ static int option_info_go(struct conn *c, uint32_t option, const uint8_t *data,
 	if (!e) {
 		conn_info(c, "asked for an export that is not here: %.*s",
 			  (int)info.name.len, info.name.text);
-		return refuse(c, option, NBD_REP_ERR_UNKNOWN,
-			      "no such export here (or not of that generation)");
+		return refuse_unknown(c, option);
 	}
 	r = conn_allows(c, e);
 	if (r < 0) {
@@ -410,7 +419,7 @@ static int option_meta(struct conn *c, uint32_t option, const uint8_t *data,
 		return refuse(c, option, NBD_REP_ERR_INVALID, "malformed option data");
 	e = find(c, m.name);
 	if (!e)
-		return refuse(c, option, NBD_REP_ERR_UNKNOWN, "no such export here");
+		return refuse_unknown(c, option);
 	r = conn_allows(c, e);
 	if (r < 0) {
 		export_put(e);

@@ -3,7 +3,7 @@
 # timeout: 400
 # Administration of a real memserver: flags, memctl, metrics, signals, restarts.
 . "$(dirname "$0")/../lib.sh"
-plan 76
+plan 77
 
 new_pool
 nbd=$(free_port) nvme=$(free_port) discovery=$(free_port) metrics=$(free_port)
@@ -83,6 +83,7 @@ refuses "memctl without a verb says so" 2 "say what to do" memctl
 refuses "an unknown verb is refused" 2 "no such verb: frobnicate" memctl frobnicate
 refuses "too few arguments are refused with the usage" 2 "usage: memctl create NAME SIZE" memctl create x
 refuses "an option of another verb is refused" 2 "takes no --force" memctl list --force
+refuses "no verb but create takes --tls" 2 "takes no --tls" memctl resize x 1M --tls
 refuses "where nobody listens memctl says what to do" 1 "no memserver listens at $S; start one" memctl list
 
 # ---- up ----

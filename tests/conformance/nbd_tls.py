@@ -8,8 +8,9 @@ import sys
 sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)) + '/..')
 sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)) + '/../hostile')
 # pylint: disable=wrong-import-position
-from libnbdraw import STARTTLS, Nbd
-from libserve import TOP, Memserver, main, wait
+from libnbdraw import (GO, INFO, LIST_META, STARTTLS, STRUCTURED, Nbd, info_data,
+                       meta_data)
+from libserve import B, LONG, TOP, Memserver, main, wait
 
 MIB = 1 << 20
 
@@ -73,6 +74,18 @@ def metric(world, name):
                  if line.startswith(name)), None)
 
 
+def asked(w, who, name):
+    """All that the server says to GO, INFO and a list of metadata contexts, by that client."""
+    with Nbd(w.server.port) as client:
+        client.option(STARTTLS)
+        context = ssl.create_default_context(cafile=w.pki + '/ca-cert.pem')
+        context.load_cert_chain(f'{w.pki}/{who}/client-cert.pem', f'{w.pki}/{who}/client-key.pem')
+        client.s = context.wrap_socket(client.s, server_hostname='localhost')
+        client.option(STRUCTURED)
+        return [client.option(option, data) for option, data in (
+            (GO, info_data(name)), (INFO, info_data(name)), (LIST_META, meta_data(name)))]
+
+
 def who_may(tap, w):
     opens(tap, w.cert('alice'), 16, 'a client opens its export by its certificate')
     opens(tap, w.cert('bob', 'other'), 8, '... and another by the other name in its certificate')
@@ -81,6 +94,8 @@ def who_may(tap, w):
             "a client can't open another's export")
     refused(tap, w, w.psk('dave'), 'PSK:dave may not open that export',
             'a key that is not in the list opens nothing')
+    tap.equal([asked(w, 'bob', name) for name in ('default', 'default@0123456789ab', 'x')],
+              [asked(w, 'bob', 'nosuch')] * 3, "... nor learn that it is there")
     status, said = run('nbdinfo', '--list', w.cert('alice'))
     tap.ok(status == 0 and 'default@' in said and 'other' not in said,
            'a client sees only the exports it may open', said)
@@ -176,7 +191,7 @@ for line in sys.stdin:
     tap.ok(status == 0 and writes(), 'a reload leaves it alone', said)
     opens(tap, w.cert('bob'), 16, 'the new list holds')
     status, said = size(w.cert('alice'))
-    tap.ok(status != 0 and 'policy' in said, '... for new clients only', said)
+    tap.ok(status != 0 and 'no export named' in said, '... for new clients only', said)
     tap.equal(shown_name(w), 'renewed', 'the new certificate is shown')
     w.allow('bob *')
     status, said = memctl('reload')
@@ -204,6 +219,11 @@ def per_export(tap):
             '... but not for an export that asks for it')
     opens(tap, w.cert('alice', 'secret'), 8, '... which is there with TLS')
     opens(tap, w.unix('secret'), 8, '... and at the unix socket')
+    made = subprocess.run([B + '/memctl', '-s', w.server.control, 'create', 'later', '4M', '--tls'],
+                          capture_output=True, text=True, timeout=LONG, check=False)
+    tap.equal((made.returncode, made.stderr), (0, ''), 'memctl create --tls')
+    refused(tap, w, w.plain('later'), 'served with TLS only', '... makes such an export')
+    opens(tap, w.cert('alice', 'later'), 4, '... which is there with TLS, too')
     w.server.stop(9)
     w.server.flags = [f.replace('secret=8M,tls=required', 'secret=8M') for f in w.server.flags]
     w.server.start()
