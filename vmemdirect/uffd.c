@@ -3,8 +3,10 @@
 #include "vmemdirect/uffd.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/userfaultfd.h>
 #include <sys/ioctl.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 /* MISSING_SHMEM 4.11, WP_HUGETLBFS_SHMEM (write protection of shmem) 5.19. */
@@ -21,6 +23,22 @@ int uffd_handshake(int fd)
 	struct uffdio_api api = { .api = UFFD_API, .features = FEATURES };
 
 	return ioctl(fd, UFFDIO_API, &api) < 0 ? -errno : 0;
+}
+
+int uffd_open(int *ret)
+{
+	int r;
+
+	*ret = (int)syscall(SYS_userfaultfd,
+			    O_CLOEXEC | O_NONBLOCK | UFFD_USER_MODE_ONLY);
+	if (*ret < 0)
+		return -errno;
+	r = uffd_handshake(*ret);
+	if (r < 0) {
+		close(*ret);
+		*ret = -1;
+	}
+	return r;
 }
 
 int uffd_register(int fd, uint64_t hva, uint64_t len_bytes)
@@ -63,6 +81,8 @@ int uffd_read(int fd, struct uffd_fault *faults, unsigned int max)
 		faults[nr].hva = msg[i].arg.pagefault.address & ~UINT64_C(4095);
 		faults[nr].write_protected =
 			msg[i].arg.pagefault.flags & UFFD_PAGEFAULT_FLAG_WP;
+		faults[nr].write =
+			msg[i].arg.pagefault.flags & UFFD_PAGEFAULT_FLAG_WRITE;
 		nr++;
 	}
 	return nr;

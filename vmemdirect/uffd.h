@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * userfaultfd(2)'s ioctls as functions (ioctl_userfaultfd(2)). All act on the memory
+ * userfaultfd(2) and its ioctls as functions (ioctl_userfaultfd(2)). All act on the memory
  * of the process that created the descriptor, whoever holds it; addresses are that
  * process's. Any thread; nothing allocates.
  *
@@ -17,7 +17,12 @@
 struct uffd_fault {
 	uint64_t hva; /* page-aligned */
 	bool write_protected;
+	bool write; /* (KVM's asynchronous faults always say so) */
 };
+
+/* One for this process, which serves user-mode faults only and so asks for no privilege;
+ * features agreed on. */
+int uffd_open(int *ret);
 
 /* Agrees on the features the pager needs. -EINVAL: the kernel has not all of them
  * (5.19 is the first), or the descriptor was agreed on before. */

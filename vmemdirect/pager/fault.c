@@ -157,7 +157,8 @@ static void fetch_plan(struct fault_thread *f, const struct prefetch_plan *plan)
 /* ---- one fault ---- */
 
 /* False: there was no room or no buffer; nothing has changed. */
-static bool fault_absent(struct fault_thread *f, uint64_t pfn, uint64_t asked_ns)
+static bool fault_absent(struct fault_thread *f, uint64_t pfn, bool write,
+			 uint64_t asked_ns)
 {
 	struct page *pg = &f->p->t->page[pfn];
 	struct prefetch_plan plan;
@@ -173,7 +174,7 @@ static bool fault_absent(struct fault_thread *f, uint64_t pfn, uint64_t asked_ns
 		fill_zero(f->fills, pfn, asked_ns);
 		return true;
 	}
-	if (fill_demand(f->fills, pfn, asked_ns) < 0) {
+	if (fill_demand(f->fills, pfn, write, asked_ns) < 0) {
 		page_move(pg, PAGE_FILLING, PAGE_ABSENT, 0, 0, NULL);
 		pager_release(f->p, 1);
 		return false;
@@ -209,8 +210,8 @@ static bool fault_present(struct fault_thread *f, uint64_t pfn, enum page_state 
 }
 
 /* False: try again when there is room. */
-static bool fault_page(struct fault_thread *f, uint64_t pfn, bool write_protected,
-		       uint64_t asked_ns)
+static bool fault_page(struct fault_thread *f, uint64_t pfn,
+		       const struct uffd_fault *why, uint64_t asked_ns)
 {
 	struct page *pg = &f->p->t->page[pfn];
 	struct prefetch_plan plan;
@@ -220,7 +221,7 @@ static bool fault_page(struct fault_thread *f, uint64_t pfn, bool write_protecte
 
 		switch (s) {
 		case PAGE_ABSENT:
-			return fault_absent(f, pfn, asked_ns);
+			return fault_absent(f, pfn, why->write, asked_ns);
 		case PAGE_FILLING: /* whoever owns it wakes all when he is done */
 			count(&f->p->faults_inflight, 1);
 			if (prefetch_on_inflight(&f->prefetch, pfn, &plan))
@@ -234,7 +235,7 @@ static bool fault_page(struct fault_thread *f, uint64_t pfn, bool write_protecte
 			break;
 		case PAGE_RESIDENT:
 		case PAGE_EVICTING:
-			if (fault_present(f, pfn, s, write_protected))
+			if (fault_present(f, pfn, s, why->write_protected))
 				return true;
 			break;
 		}
@@ -255,7 +256,7 @@ static unsigned int read_faults(struct fault_thread *f)
 	for (int i = 0; i < n; i++) {
 		if (!guest_find(f->p->g, fault[i].hva, &pfn))
 			uffd_wake(f->p->g->uffd, fault[i].hva, GUEST_PAGE_SIZE);
-		else if (!fault_page(f, pfn, fault[i].write_protected, now)) {
+		else if (!fault_page(f, pfn, &fault[i], now)) {
 			count(&f->p->waits, 1);
 			defer(f, pfn, now, 0);
 		}
@@ -266,6 +267,7 @@ static unsigned int read_faults(struct fault_thread *f)
 /* Those that wait, in the order they came. */
 static unsigned int retry_waiters(struct fault_thread *f)
 {
+	static const struct uffd_fault any;
 	unsigned int nr = f->nr_waiters, kept = 0, answered = 0;
 	uint64_t now = nr ? clock_ns() : 0;
 	bool full = false;
@@ -277,7 +279,7 @@ static unsigned int retry_waiters(struct fault_thread *f)
 		struct waiter w = f->waiter[i];
 
 		if (!full && w.not_before_ns <= now) {
-			if (fault_page(f, w.pfn, false, w.asked_ns)) {
+			if (fault_page(f, w.pfn, &any, w.asked_ns)) {
 				answered++;
 				continue;
 			}
@@ -370,6 +372,7 @@ static void sleep_for_event(struct fault_thread *f)
 		  .events = POLLIN },
 	};
 
+	fills_unstage(f->fills);
 	bell_arm(&f->p->fault_bell);
 	/* Between the last look and the bell, room or an order may have come. */
 	if (!atomic_load(&f->p->stop) && !retry_waiters(f) &&
@@ -386,8 +389,10 @@ static bool step(struct fault_thread *f)
 {
 	unsigned int did = read_faults(f);
 
-	if (f->nr_waiters)
+	if (f->nr_waiters) {
+		fills_unstage(f->fills); /* the evictor needs all it can get */
 		did += retry_waiters(f);
+	}
 	atomic_store(&f->p->starved, f->nr_waiters > 0);
 	if (did && atomic_load_explicit(&f->p->probe_hits, memory_order_relaxed) +
 				   atomic_load_explicit(&f->p->probe_misses,

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Page numbers in, pages of the guest out, by way of a buffer: the tier reads into it,
- * the hash of every page is checked, UFFDIO_COPY puts it into the guest in one atomic
- * step (nobody ever sees half a page). Fault thread only.
+ * the hash of every page is checked, UFFDIO_COPY puts it in place in one atomic step
+ * (nobody ever sees half a page): into the guest what is about to be written there,
+ * onto the stage (stage.h) all else. Fault thread only.
  *
  * Whatever becomes of a page that was FILLING, who waits for it is woken: either it is
  * there, or he faults again and is heard.
@@ -19,10 +20,12 @@
 #include "lib/fault.h"
 #include "lib/log.h"
 #include "vmemdirect/pager/hash.h"
-#include "vmemdirect/pager/sample.h"
+#include "vmemdirect/pager/stage.h"
 #include "vmemdirect/uffd.h"
 
-#define EAGAIN_MAX 1000
+#define EAGAIN_MAX  1000
+#define STAGED_MAX  1024 /* pages on the stage, and */
+#define STAGED_PART 16   /* of the limit, this part */
 
 struct fill {
 	struct tier_io io;
@@ -30,7 +33,7 @@ struct fill {
 	struct fills *owner;
 	uint64_t asked_ns; /* 0: nobody asked */
 	uint32_t set;      /* flags for pages nobody asked for */
-	bool demand;
+	bool demand, write;
 	unsigned int tries;
 };
 
@@ -39,7 +42,9 @@ struct fills {
 	struct tier_queue *queue; /* owned */
 	uint8_t *buffers;         /* owned mapping */
 	size_t buffer_bytes;
-	struct sampler *sampler; /* owned */
+	struct stage *stage; /* owned */
+	unsigned int nr_staged;
+	uint32_t staged[STAGED_MAX]; /* resident, not told to the evictor yet */
 	struct list free_singles, free_runs;
 	unsigned int under_way, singles_busy;
 	fill_failed_fn failed;
@@ -73,7 +78,7 @@ int fills_new(struct pager *p, fill_failed_fn failed, void *arg, struct fills **
 	}
 	r = tier_queue_open(p->tier, FILL_SINGLES + FILL_RUNS, &f->queue);
 	if (!r)
-		r = sampler_new(p->g, &f->sampler);
+		r = stage_new(p->g, &f->stage);
 	if (r < 0)
 		goto fail;
 	memset(f->buffers, 0, f->buffer_bytes); /* no page of it faults later */
@@ -99,7 +104,7 @@ void fills_free(struct fills *f)
 	if (!f)
 		return;
 	tier_queue_close(f->queue);
-	sampler_free(f->sampler);
+	stage_free(f->stage);
 	if (f->buffers)
 		munmap(f->buffers, f->buffer_bytes);
 	free(f);
@@ -114,8 +119,8 @@ static void wake(struct fills *f, uint64_t pfn, uint64_t nr)
 	uffd_wake(f->p->g->uffd, guest_hva(b, pfn), nr << GUEST_PAGE_SHIFT);
 }
 
-/* The page is in the guest. Its room was reserved before. */
-static void resident(struct fills *f, uint64_t pfn, uint32_t set)
+/* The page is in the guest, or on the stage. Its room was reserved before. */
+static void resident(struct fills *f, uint64_t pfn, uint32_t set, bool staged)
 {
 	struct page *pg = &f->p->t->page[pfn];
 	uint32_t was = 0;
@@ -125,11 +130,33 @@ static void resident(struct fills *f, uint64_t pfn, uint32_t set)
 		page_flags(pg, 0, PAGE_STORED);
 		tier_forget(f->p->tier, pfn, 1);
 	}
-	page_move(pg, PAGE_FILLING, PAGE_RESIDENT, set,
-		  PAGE_ZERO | PAGE_LOST | PAGE_UNMAPPED, &was);
+	page_move(pg, PAGE_FILLING, PAGE_RESIDENT, set, PAGE_ZERO | PAGE_LOST, &was);
 	if (was & PAGE_LOST)
 		pager_raise(f->p, PAGER_RECOVERED);
-	pager_newcomer(f->p, pfn);
+	if (staged)
+		f->staged[f->nr_staged++] = (uint32_t)pfn;
+	else
+		pager_newcomer(f->p, pfn);
+}
+
+static unsigned int staged_max(struct fills *f)
+{
+	uint64_t part =
+		atomic_load_explicit(&f->p->limit, memory_order_relaxed) / STAGED_PART;
+
+	return part < FILL_RUN_PAGES ? FILL_RUN_PAGES
+	       : part < STAGED_MAX   ? (unsigned int)part
+				     : STAGED_MAX;
+}
+
+void fills_unstage(struct fills *f)
+{
+	if (!f->nr_staged)
+		return;
+	stage_unmap(f->stage);
+	for (unsigned int i = 0; i < f->nr_staged; i++)
+		pager_newcomer(f->p, f->staged[i]);
+	f->nr_staged = 0;
 }
 
 /* The page could not be given: it is out again, and so is its room. */
@@ -140,39 +167,61 @@ static void absent(struct fills *f, uint64_t pfn, uint32_t set)
 	pager_release(f->p, 1);
 }
 
-/*
- * Copies `nr` pages, all FILLING, in as few calls as possible. Returns how many have
- * an end (resident), the rest is the caller's with *ret_error.
- */
-static uint32_t copy_in(struct fills *f, uint64_t pfn, const uint8_t *from, uint32_t nr,
-			uint32_t set, int *ret_error)
+/* How pages get to where they belong. */
+enum way { WAY_ZERO, WAY_COPY, WAY_STAGE };
+
+static int put(struct fills *f, enum way way, uint64_t pfn, const uint8_t *from,
+	       uint64_t len_bytes, uint64_t *ret_done)
 {
 	const struct guest_block *b = guest_block_of(f->p->g, pfn);
+	uint64_t hva = guest_hva(b, pfn);
+	int r = fault_point("uffd.copy"), w;
+
+	*ret_done = 0;
+	if (r < 0)
+		return r;
+	if (way == WAY_ZERO)
+		return uffd_zero(f->p->g->uffd, hva, len_bytes, ret_done);
+	if (way == WAY_COPY)
+		return uffd_copy(f->p->g->uffd, hva, from, len_bytes, ret_done);
+	r = stage_copy(f->stage, pfn, from, len_bytes, ret_done);
+	if (!*ret_done)
+		return r;
+	/* Eviction left write protection where the page was (a marker in the page
+	 * table); this takes it away and wakes who waits. The page is ours till then. */
+	w = uffd_unprotect(f->p->g->uffd, hva, *ret_done);
+	return w < 0 ? w : r;
+}
+
+/*
+ * Puts `nr` pages, all FILLING, in place in as few calls as possible. Returns how many
+ * have an end (resident), the rest is the caller's with *ret_error.
+ */
+static uint32_t copy_in(struct fills *f, enum way way, uint64_t pfn,
+			const uint8_t *from, uint32_t nr, uint32_t set, int *ret_error)
+{
 	unsigned int again = 0;
 	uint32_t at = 0;
 
+	if (f->nr_staged + nr > staged_max(f))
+		fills_unstage(f);
 	while (at < nr) {
 		uint64_t done = 0;
-		int r = fault_point("uffd.copy");
+		int r = put(f, way, pfn + at,
+			    from ? from + (size_t)at * GUEST_PAGE_SIZE : NULL,
+			    (uint64_t)(nr - at) << GUEST_PAGE_SHIFT, &done);
 
-		if (!r)
-			r = from ? uffd_copy(f->p->g->uffd, guest_hva(b, pfn + at),
-					     from + (size_t)at * GUEST_PAGE_SIZE,
-					     (uint64_t)(nr - at) << GUEST_PAGE_SHIFT,
-					     &done)
-				 : uffd_zero(f->p->g->uffd, guest_hva(b, pfn + at),
-					     (uint64_t)(nr - at) << GUEST_PAGE_SHIFT,
-					     &done);
 		for (done >>= GUEST_PAGE_SHIFT; done; done--)
-			resident(f, pfn + at++, set);
+			resident(f, pfn + at++, set, way == WAY_STAGE);
 		if (at == nr)
 			break;
 		if (r == -EEXIST) { /* what is there is newer than what we have */
-			resident(f, pfn + at, set);
 			wake(f, pfn + at, 1);
-			at++;
+			resident(f, pfn + at++, set, false);
 		} else if (r == -EAGAIN && again++ < EAGAIN_MAX) {
 			sched_yield();
+		} else if (r == -EOPNOTSUPP && way == WAY_STAGE) {
+			way = WAY_COPY;
 		} else if (r < 0) {
 			*ret_error = r;
 			return at;
@@ -199,7 +248,7 @@ void fill_zero(struct fills *f, uint64_t pfn, uint64_t asked_ns)
 {
 	int r;
 
-	if (copy_in(f, pfn, NULL, 1, 0, &r) == 1) {
+	if (copy_in(f, WAY_ZERO, pfn, NULL, 1, 0, &r) == 1) {
 		count(&f->p->faults_zero, 1);
 		hist_add(&f->p->fault_ns, clock_ns() - asked_ns, 1);
 		return;
@@ -265,7 +314,8 @@ static void demand_done(struct fills *f, struct fill *l)
 		f->failed(f->failed_arg, pfn, -EIO);
 		return;
 	}
-	if (copy_in(f, pfn, l->io.buf, 1, 0, &r) == 1) {
+	if (copy_in(f, l->write ? WAY_COPY : WAY_STAGE, pfn, l->io.buf, 1, 0, &r) ==
+	    1) {
 		count(&f->p->faults_tier, 1);
 		if (l->asked_ns)
 			hist_add(&f->p->fault_ns, clock_ns() - l->asked_ns, 1);
@@ -289,22 +339,6 @@ static void give_up(struct fills *f, uint64_t pfn, uint32_t nr)
 	wake(f, pfn, nr);
 }
 
-/* Unmaps what a probe brought. Pages that would not go show nothing. */
-static void watch_probe(struct fills *f, uint64_t pfn, uint32_t nr)
-{
-	uint32_t row[FILL_RUN_PAGES];
-	bool mapped[FILL_RUN_PAGES];
-
-	for (uint32_t i = 0; i < nr; i++)
-		row[i] = (uint32_t)pfn + i;
-	if (!sampler_unmap(f->sampler, row, nr) ||
-	    !sampler_mapped(f->sampler, row, nr, mapped))
-		memset(mapped, 1, sizeof(mapped));
-	for (uint32_t i = 0; i < nr; i++)
-		if (mapped[i])
-			page_flags(&f->p->t->page[row[i]], 0, PAGE_PROBE);
-}
-
 static void run_done(struct fills *f, struct fill *l)
 {
 	const uint8_t *buf = l->io.buf;
@@ -322,7 +356,7 @@ static void run_done(struct fills *f, struct fill *l)
 			if (!hash_right(f, l->io.pfn + i, buf + i * GUEST_PAGE_SIZE))
 				break;
 		if (i > from)
-			from += copy_in(f, l->io.pfn + from,
+			from += copy_in(f, WAY_STAGE, l->io.pfn + from,
 					buf + from * GUEST_PAGE_SIZE, i - from, l->set,
 					&r);
 		if (!r && i < nr) {
@@ -334,8 +368,6 @@ static void run_done(struct fills *f, struct fill *l)
 		copy_error(f, r);
 		give_up(f, l->io.pfn + from, nr - from);
 	}
-	if (l->set & PAGE_PROBE)
-		watch_probe(f, l->io.pfn, nr);
 	put_back(f, l);
 }
 
@@ -376,13 +408,14 @@ static int start(struct fills *f, struct list *from, uint64_t pfn, uint32_t nr,
 	return 0;
 }
 
-int fill_demand(struct fills *f, uint64_t pfn, uint64_t asked_ns)
+int fill_demand(struct fills *f, uint64_t pfn, bool write, uint64_t asked_ns)
 {
 	struct fill *l;
 	int r = start(f, &f->free_singles, pfn, 1, &l);
 
 	if (!r) {
 		l->demand = true;
+		l->write = write;
 		l->asked_ns = asked_ns;
 	}
 	return r;

@@ -32,7 +32,7 @@ void fills_free(struct fills *f); /* NULL is fine; nothing under way */
  * Starts to read one page its caller has moved to FILLING, room reserved. -EAGAIN: as
  * many are under way as can be; nothing changed.
  */
-int fill_demand(struct fills *f, uint64_t pfn, uint64_t asked_ns);
+int fill_demand(struct fills *f, uint64_t pfn, bool write, uint64_t asked_ns);
 
 /* The same for nr_pages (at most FILL_RUN_PAGES) in one block, nobody waiting. Leaves
  * half of the places for demand. `set`: flags the pages get when they are there. */
@@ -42,6 +42,9 @@ int fill_run(struct fills *f, uint64_t pfn, uint32_t nr_pages, uint32_t set);
 void fill_zero(struct fills *f, uint64_t pfn, uint64_t asked_ns);
 
 void fills_kick(struct fills *f);
+
+/* Tells the evictor of every page that is here: when it wants pages, and before a rest. */
+void fills_unstage(struct fills *f);
 
 /* Completes what has come. Returns how many reads. */
 unsigned int fills_reap(struct fills *f);

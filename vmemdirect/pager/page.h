@@ -48,9 +48,7 @@ enum page_state {
 #define PAGE_WANTED (1u << 5)
 /* Brought by a prefetch; nobody is known to have touched it since. */
 #define PAGE_PREFETCHED (1u << 6)
-/* Unmapped by the sampler: pagemap tells whether it was touched since. */
-#define PAGE_UNMAPPED (1u << 7)
-/* With PREFETCHED: unmapped as soon as it came, so that a touch shows. */
+/* With PREFETCHED: was it worth it? Judged when it may have to leave. */
 #define PAGE_PROBE (1u << 13)
 /* The tier gave wrong bytes or none: kept out, retried. */
 #define PAGE_LOST (1u << 8)

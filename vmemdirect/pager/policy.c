@@ -181,7 +181,7 @@ static uint32_t next_candidate(struct policy *y)
 	return take(y, &y->main);
 }
 
-/* Pages of probes were unmapped when they came: was it worth it to bring them? */
+/* Pages of probes were not mapped when they came: was it worth it to bring them? */
 static void judge_probes(struct policy *y, const uint32_t *pfn, unsigned int n)
 {
 	uint32_t probe[BATCH];
@@ -216,10 +216,8 @@ static bool extend_probation(struct policy *y)
 	judge_probes(y, pfn, n);
 	if (!y->sampler.unmap(y->sampler.arg, pfn, n))
 		y->kind = POLICY_FIFO;
-	for (unsigned int i = 0; i < n; i++) {
-		page_flags(&y->page[pfn[i]], PAGE_UNMAPPED, 0);
+	for (unsigned int i = 0; i < n; i++)
 		put(y, &y->probation, QUEUE_PROBATION, pfn[i]);
-	}
 	return true;
 }
 
@@ -246,7 +244,7 @@ static unsigned int judge(struct policy *y, uint32_t *out, unsigned int max)
 			continue;
 		}
 		y->touched++;
-		page_flags(pg, 0, PAGE_PREFETCHED | PAGE_UNMAPPED);
+		page_flags(pg, 0, PAGE_PREFETCHED);
 		set_freq(pg, freq(w) < 3 ? freq(w) + 1 : 3);
 		put(y, &y->main, QUEUE_MAIN, pfn[i]);
 	}
