@@ -530,12 +530,18 @@ static void *evictor_main(void *arg)
 
 static bool unmap(void *arg, const uint32_t *pfn, unsigned int n)
 {
-	return sampler_unmap(arg, pfn, n);
+	struct evictor *e = arg;
+
+	if (e->p->cfg.pin)
+		pin_note(e->p->cfg.pin, pfn, n);
+	return sampler_unmap(e->sampler, pfn, n);
 }
 
 static bool mapped(void *arg, const uint32_t *pfn, unsigned int n, bool *ret)
 {
-	return sampler_mapped(arg, pfn, n, ret);
+	struct evictor *e = arg;
+
+	return sampler_mapped(e->sampler, pfn, n, ret);
 }
 
 static void evictor_free(struct evictor *e)
@@ -580,7 +586,7 @@ int evictor_start(struct pager *p, struct evictor **ret)
 		goto fail;
 	e->policy_told = (int)p->cfg.policy;
 	policy_init(&e->policy, p->t->page, p->cfg.policy,
-		    &(struct policy_sampler){ unmap, mapped, e->sampler });
+		    &(struct policy_sampler){ unmap, mapped, e });
 	take_stock(e);
 	r = start_thread(e);
 	if (r < 0)

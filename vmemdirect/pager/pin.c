@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Page numbers in, "pinned" out. A page the VM has mapped is found by the VM's
- * pagemap; one that the sampler unmapped is mapped here for a moment, for a page can
- * be pinned and mapped by nobody. Evictor's thread.
+ * Page numbers in, "pinned" out: what the kernel's struct page of each says. Evictor's
+ * thread.
  */
 #include "vmemdirect/pager/pin.h"
 
@@ -17,14 +16,9 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#include "lib/cleanup.h"
 #include "lib/log.h"
+#include "vmemdirect/pager/frames.h"
 #include "vmemdirect/pager/kread.h"
-
-#define LOOK_MAX 256
-#define PRESENT  (UINT64_C(1) << 63)
-#define PFN_MASK ((UINT64_C(1) << 55) - 1)
-#define AROUND   16 /* pages the kernel maps around a read fault */
 
 /* struct page of x86-64 since 4.18: 64 bytes. */
 #define STRUCT_PAGE 64
@@ -37,9 +31,15 @@ struct pin {
 	struct kread *kread; /* owned */
 	uint64_t vmemmap;    /* address of struct page 0 */
 	int own_pagemap;     /* owned */
-	int vm_pagemap;      /* owned; -1 before pin_watch */
 	const struct guest *g;
-	uint8_t *object[GUEST_BLOCKS_MAX]; /* owned mappings, never touched for long */
+	struct frames *frames; /* owned; NULL before pin_watch */
+	uint64_t mapping
+		[GUEST_BLOCKS_MAX]; /* the objects' address_space; 0: not seen yet */
+};
+
+/* What struct page says of a frame. */
+struct frame_words {
+	uint64_t head, mapping, index, counts;
 };
 
 static const char *const method_names[] = { "auto", "bpf", "kcore", "off" };
@@ -61,17 +61,6 @@ const char *pin_name(const struct pin *p)
 
 /* ---- one page of the kernel's ---- */
 
-/* A physical frame's number, 0 if it is not mapped there (or we may not know). */
-static uint64_t frame_at(int pagemap, uint64_t address)
-{
-	uint64_t entry;
-
-	if (pread(pagemap, &entry, sizeof(entry),
-		  (off_t)(address / GUEST_PAGE_SIZE * 8)) != (ssize_t)sizeof(entry))
-		return 0;
-	return entry & PRESENT ? entry & PFN_MASK : 0;
-}
-
 static bool is_free_word(uint64_t counts)
 {
 	int64_t mapcount = (int64_t)(int32_t)(uint32_t)counts + 1;
@@ -80,22 +69,32 @@ static bool is_free_word(uint64_t counts)
 	return mapcount >= 0 && refcount == mapcount + 1;
 }
 
-/* Are these frames free of other references? A frame of 0 is not. */
-static int look_at(struct pin *p, const uint64_t *frame, unsigned int n, bool *is_free)
+static int read_words(struct pin *p, const uint64_t *frame, unsigned int n,
+		      struct frame_words *ret)
 {
-	uint64_t address[KREAD_MAX] = { 0 }, counts[KREAD_MAX], head[KREAD_MAX];
-	int r;
+	/* In this order: see is_its_frame. */
+	static const unsigned int at[] = { AT_COMPOUND, AT_MAPPING, AT_INDEX,
+					   AT_COUNTS };
+	uint64_t address[KREAD_MAX], word[KREAD_MAX];
 
-	for (unsigned int i = 0; i < n; i++)
-		address[i] = p->vmemmap + frame[i] * STRUCT_PAGE + AT_COMPOUND;
-	r = p->kread->ops->read(p->kread, address, n, head);
-	for (unsigned int i = 0; i < n; i++)
-		address[i] += AT_COUNTS - AT_COMPOUND;
-	if (!r)
-		r = p->kread->ops->read(p->kread, address, n, counts);
-	for (unsigned int i = 0; !r && i < n; i++)
-		is_free[i] = frame[i] && !(head[i] & 1) && is_free_word(counts[i]);
-	return r;
+	for (unsigned int w = 0; w < 4; w++) {
+		int r;
+
+		for (unsigned int i = 0; i < n; i++)
+			address[i] = p->vmemmap + frame[i] * STRUCT_PAGE + at[w];
+		r = p->kread->ops->read(p->kread, address, n, word);
+		if (r < 0)
+			return r;
+		for (unsigned int i = 0; i < n; i++)
+			((uint64_t *)&ret[i])[w] = word[i];
+	}
+	return 0;
+}
+
+/* Nothing but its mappings and the page cache refers to it. */
+static bool is_free_page(const struct frame_words *w)
+{
+	return !(w->head & 1) && is_free_word(w->counts);
 }
 
 /* ---- finding the memory map ---- */
@@ -193,13 +192,15 @@ static int find_map(struct pin *p, const struct proof *x)
 /* A free page must read as free; its LRU batch may hold it for a while. */
 static bool proved_free(struct pin *p, uint64_t frame, void *address)
 {
+	struct frame_words w;
 	bool is_free = false;
 
 	for (int i = 0; i < 100 && !is_free; i++) {
 		/* Drains this CPU's batches. */
 		madvise(address, GUEST_PAGE_SIZE, MADV_COLD);
-		if (look_at(p, &frame, 1, &is_free) < 0)
+		if (read_words(p, &frame, 1, &w) < 0)
 			return false;
+		is_free = is_free_page(&w);
 		if (!is_free)
 			usleep(1000);
 	}
@@ -210,7 +211,7 @@ static bool proved_free(struct pin *p, uint64_t frame, void *address)
 static int prove(struct pin *p, const struct proof *x)
 {
 	struct iovec v = { x->mem, GUEST_PAGE_SIZE };
-	bool is_free = true;
+	struct frame_words w;
 	int fd[2], r = 0;
 
 	if (!proved_free(p, x->frame[0], x->mem))
@@ -220,8 +221,8 @@ static int prove(struct pin *p, const struct proof *x)
 	if (vmsplice(fd[1], &v, 1, 0) != (ssize_t)GUEST_PAGE_SIZE)
 		r = -errno;
 	if (!r)
-		r = look_at(p, &x->frame[0], 1, &is_free);
-	if (!r && is_free)
+		r = read_words(p, &x->frame[0], 1, &w);
+	if (!r && is_free_page(&w))
 		r = -ENOTRECOVERABLE;
 	close(fd[0]);
 	close(fd[1]);
@@ -284,7 +285,6 @@ int pin_open(enum pin_method method, struct pin **ret)
 	p = calloc(1, sizeof(*p));
 	if (!p)
 		return -ENOMEM;
-	p->vm_pagemap = -1;
 	p->own_pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
 	if (p->own_pagemap >= 0 && method != PIN_KCORE)
 		r = try_method(p, &kread_bpf_ops);
@@ -302,113 +302,75 @@ void pin_close(struct pin *p)
 {
 	if (!p)
 		return;
-	for (unsigned int i = 0; i < GUEST_BLOCKS_MAX; i++)
-		if (p->object[i])
-			munmap(p->object[i], p->g->block[i].size_bytes);
+	frames_free(p->frames);
 	if (p->kread)
 		p->kread->ops->close(p->kread);
 	if (p->own_pagemap >= 0)
 		close(p->own_pagemap);
-	if (p->vm_pagemap >= 0)
-		close(p->vm_pagemap);
 	free(p);
 }
 
 int pin_watch(struct pin *p, const struct guest *g)
 {
-	char path[64];
-
 	p->g = g;
-	snprintf(path, sizeof(path), "/proc/%d/pagemap", g->pid);
-	p->vm_pagemap = open(path, O_RDONLY | O_CLOEXEC);
-	if (p->vm_pagemap < 0)
-		return -errno;
-	for (unsigned int i = 0; i < g->nr_blocks; i++) {
-		const struct guest_block *b = &g->block[i];
-		void *m = mmap(NULL, b->size_bytes, PROT_READ, MAP_SHARED, b->fd,
-			       (off_t)b->offset);
-
-		if (m == MAP_FAILED)
-			return -errno;
-		p->object[i] = m;
-		/* Locked pages would be in nobody's reach (mlockall came before). */
-		munlock(m, b->size_bytes);
-	}
-	return 0;
+	return frames_new(g, &p->frames);
 }
 
 /* ---- looking ---- */
 
-/* Frames of n pages from an address on, as a pagemap has them; 0: not mapped. */
-static void read_frames(int pagemap, uint64_t address, unsigned int n, uint64_t *frame)
+void pin_note(struct pin *p, const uint32_t *pfn, unsigned int n)
 {
-	ssize_t len = (ssize_t)(n * sizeof(*frame));
-
-	if (pread(pagemap, frame, (size_t)len,
-		  (off_t)(address / GUEST_PAGE_SIZE * 8)) != len)
-		memset(frame, 0, (size_t)len);
-	for (unsigned int i = 0; i < n; i++)
-		frame[i] = frame[i] & PRESENT ? frame[i] & PFN_MASK : 0;
+	frames_note(p->frames, pfn, n);
 }
 
 /*
- * Maps here what of a run the VM has not mapped, so that its frames can be asked for,
- * and unmaps it again: were it mapped twice, the sampler could not unmap it. The kernel
- * maps up to sixteen neighbours with each.
+ * Does a noted frame still hold this page? Should the kernel move the page after this was
+ * read, it had no references then, and those for writing cannot have come since: so what
+ * the counts say of the old frame, read later, does not matter.
  */
-static void frames_by_touch(struct pin *p, const struct guest_block *b, uint64_t pfn,
-			    unsigned int n, uint64_t *frame)
-{
-	uint8_t *object = p->object[b - p->g->block];
-	uint64_t at = pfn - b->first_pfn, all = b->size_bytes >> GUEST_PAGE_SHIFT;
-	uint64_t from = at / AROUND * AROUND, to = (at + n + AROUND) / AROUND * AROUND;
-	uint64_t own[KREAD_MAX];
-
-	for (unsigned int i = 0; i < n; i++)
-		if (!frame[i])
-			(void)*(volatile uint8_t *)(object +
-						    ((at + i) << GUEST_PAGE_SHIFT));
-	read_frames(p->own_pagemap, (uintptr_t)object + (at << GUEST_PAGE_SHIFT), n,
-		    own);
-	for (unsigned int i = 0; i < n; i++)
-		if (!frame[i])
-			frame[i] = own[i];
-	if (to > all)
-		to = all;
-	madvise(object + (from << GUEST_PAGE_SHIFT), (to - from) << GUEST_PAGE_SHIFT,
-		MADV_DONTNEED);
-}
-
-static void frames_of_run(struct pin *p, uint64_t pfn, unsigned int n, uint64_t *frame)
+static bool is_its_frame(const struct pin *p, uint32_t pfn, const struct frame_words *w)
 {
 	const struct guest_block *b = guest_block_of(p->g, pfn);
 
-	read_frames(p->vm_pagemap, guest_hva(b, pfn), n, frame);
-	for (unsigned int i = 0; i < n; i++)
-		if (!frame[i]) {
-			frames_by_touch(p, b, pfn, n, frame);
-			return;
-		}
+	return w->mapping == p->mapping[b - p->g->block] &&
+	       w->index == guest_offset(b, pfn) >> GUEST_PAGE_SHIFT;
+}
+
+/* A frame that is certainly this page's shows what its object's pages look like. */
+static void learn(struct pin *p, uint32_t pfn, const struct frame_words *w)
+{
+	const struct guest_block *b = guest_block_of(p->g, pfn);
+
+	if (w->index == guest_offset(b, pfn) >> GUEST_PAGE_SHIFT && !(w->mapping & 3))
+		p->mapping[b - p->g->block] = w->mapping;
+}
+
+static bool all_seen(const struct pin *p)
+{
+	for (unsigned int i = 0; i < p->g->nr_blocks; i++)
+		if (!p->mapping[i])
+			return false;
+	return true;
 }
 
 static void look(struct pin *p, const uint32_t *pfn, unsigned int n, bool *pinned)
 {
-	uint64_t frame[KREAD_MAX] = { 0 };
-	bool is_free[KREAD_MAX];
-	unsigned int i, k;
+	uint64_t frame[KREAD_MAX];
+	struct frame_words word[KREAD_MAX];
+	bool noted[KREAD_MAX];
 
-	for (i = 0; i < n; i = k) {
-		const struct guest_block *b = guest_block_of(p->g, pfn[i]);
-
-		for (k = i + 1;
-		     k < n && pfn[k] == pfn[k - 1] + 1 && pfn[k] < guest_block_end(b);)
-			k++;
-		frames_of_run(p, pfn[i], k - i, frame + i);
+	frames_find(p->frames, pfn, n, !all_seen(p), frame, noted);
+	if (read_words(p, frame, n, word) < 0) {
+		memset(pinned, 1, n * sizeof(*pinned));
+		return;
 	}
-	if (look_at(p, frame, n, is_free) < 0)
-		memset(is_free, 0, sizeof(is_free));
-	for (i = 0; i < n; i++)
-		pinned[i] = !is_free[i];
+	for (unsigned int i = 0; i < n; i++) {
+		pinned[i] = !frame[i] || !is_free_page(&word[i]);
+		if (!noted[i] && frame[i])
+			learn(p, pfn[i], &word[i]);
+		if (noted[i] && !is_its_frame(p, pfn[i], &word[i]))
+			pinned[i] = true; /* next time it is looked for */
+	}
 }
 
 void pin_look(struct pin *p, const uint32_t *pfn, unsigned int n, bool *pinned)

@@ -45,6 +45,10 @@ const char *pin_name(const struct pin *p); /* "bpf", "kcore"; NULL gives "off" *
 /* The guest whose pages will be asked for; borrowed until pin_close. */
 int pin_watch(struct pin *p, const struct guest *g);
 
+/* These pages, ascending, are going to be unmapped in the VM: notes where they lie, so
+ * that pin_look need not search. */
+void pin_note(struct pin *p, const uint32_t *pfn, unsigned int n);
+
 /* For `n` (at most 256) write-protected pages, ascending: pinned[i]. Pages that cannot
  * be judged count as pinned. */
 void pin_look(struct pin *p, const uint32_t *pfn, unsigned int n, bool *pinned);
