@@ -179,14 +179,18 @@ def attach_argv(*options, name="t"):
 
 
 class Daemon:
-    """A vmemdirect attach, up when made."""
+    """A vmemdirect attach, up when made (unless wait=False)."""
 
-    def __init__(self, *options, name="t", argv=None, env=None):
+    def __init__(self, *options, name="t", argv=None, env=None, wait=True):
         self.name = name
         self.log_path = f"{T}/{name}.log"
         self.log = open(self.log_path, "a+")
         self.child = spawn(argv or attach_argv(*options, name=name), stderr=self.log,
                            env={**os.environ, **(env or {})})
+        if wait:
+            self.wait_up()
+
+    def wait_up(self):
         try:
             wait_until(self.answers, "attach", alive=self.child)
         except AssertionError:
@@ -230,9 +234,9 @@ class Daemon:
         self.child.kill()
         self.child.wait()
 
-    def resume(self):
+    def resume(self, wait=True):
         return Daemon(argv=[f"{B}/vmemdirect", "attach", "--state", STATE, "--resume", self.name],
-                      name=self.name)
+                      name=self.name, wait=wait)
 
 
 def refused(*options, name="t", env=None, argv=None):

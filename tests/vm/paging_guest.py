@@ -3,7 +3,9 @@
 # timeout: 600
 """A stock QEMU guest lives in a quarter of its memory and verifies every page."""
 import os
+import random
 import sys
+import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), ".."))
 from libguest import Guest  # noqa: E402
@@ -49,17 +51,30 @@ def squeeze():
     check(not os.path.exists(f"{T}/state/guest/pages"), "the journal is removed")
 
 
-@test("the daemon is killed five times while the guest works, and resumed")
+@test("the daemon is killed a hundred times at random, while it comes up too, and the guest finds every byte")
 def killed():
-    guest = Guest(mib=256, work_mib=140, accesses=2500 * WORK)
+    seed = int(os.environ.get("SEED", random.randrange(1 << 32)))
+    chance = random.Random(seed)
+    diag(f"SEED={seed}")
+    guest = Guest(mib=256, work_mib=140, accesses=0)
     guest.wait_for("pagework: starts")
     daemon = Daemon("--qmp", guest.qmp, "--ram", "64M", *SSD, name="guest")
-    for _ in range(5):
-        before = daemon.status()["faults"]["tier"]
-        wait_until(lambda: daemon.status()["faults"]["tier"] > before + 5 * WORK, "work", alive=daemon.child)
+    guest.wait_for("pagework: filled")
+    daemon.wait_squeezed()
+    limit = Limit(memory_object(guest.pid), 64 * MIB).start()
+    for _ in range(100):
+        if chance.random() < 0.7:  # the others while it comes up
+            daemon.wait_up()
+        time.sleep(chance.random() * 0.3)  # the point of it: any instant
         daemon.kill()
-        daemon = daemon.resume()
+        daemon = daemon.resume(wait=False)
+    daemon.wait_up()
+    before = daemon.status()["faults"]["tier"]
+    wait_until(lambda: daemon.status()["faults"]["tier"] > before + 50 * WORK, "work", alive=daemon.child)
+    guest.go()
     all_right(guest.wait_for("pagework: verified"), 140 * 256)
+    limit.end()
+    check(daemon.child.wait(60) == 0, daemon.text())
 
 
 main()
