@@ -6,6 +6,9 @@
 
 #include <cmocka.h>
 
+#include <dlfcn.h>
+#include <gnu/libc-version.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "vmemdirect/pager/hash.h"
@@ -90,6 +93,33 @@ static void zero_is_told(void **state)
 	}
 }
 
+/* Real bytes: the C library's. Half of the hash's bits would do for so few pages. */
+static void different_pages_of_real_bytes_have_different_hashes(void **state)
+{
+	static uint64_t seen[4096][512], hash[4096];
+	unsigned int n = 0, same = 0;
+	Dl_info libc;
+	FILE *f;
+
+	assert_true(dladdr((void *)gnu_get_libc_version, &libc));
+	f = fopen(libc.dli_fname, "re");
+	assert_non_null(f);
+	while (n < 4096 && fread(seen[n], sizeof(seen[n]), 1, f) == 1) {
+		hash[n] = hash_page(seen[n], key);
+		for (unsigned int i = 0; i < n; i++)
+			if (!memcmp(seen[i], seen[n], sizeof(seen[n]))) {
+				assert_true(hash[i] == hash[n]);
+				same++;
+			} else {
+				assert_true(hash[i] >> 32 != hash[n] >> 32);
+				assert_true((uint32_t)hash[i] != (uint32_t)hash[n]);
+			}
+		n++;
+	}
+	fclose(f);
+	assert_true(n > 100 && same < n * n / 4);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -98,6 +128,7 @@ int main(void)
 		cmocka_unit_test(the_keys_count),
 		cmocka_unit_test(bits_are_spread),
 		cmocka_unit_test(zero_is_told),
+		cmocka_unit_test(different_pages_of_real_bytes_have_different_hashes),
 	};
 
 	return cmocka_run_group_tests_name("hash of a page", tests, NULL, NULL);
