@@ -49,6 +49,8 @@ static json_object *faults(const struct pager_stats *s)
 	put(o, "cancelled_eviction", s->faults_cancel);
 	put(o, "other", s->faults_other);
 	put(o, "waited_for_room", s->waits);
+	put(o, "reading", s->reading);
+	put(o, "reading_most", s->reading_most);
 	json_object_object_add(o, "latency", latency(&s->fault_ns));
 	return o;
 }

@@ -267,6 +267,8 @@ static void put_back(struct fills *f, struct fill *l)
 {
 	bool one = l >= f->single && l < f->single + FILL_SINGLES;
 
+	if (l->demand)
+		count(&f->p->reading, UINT64_MAX); /* one less */
 	f->under_way--;
 	f->singles_busy -= one;
 	list_add_tail(one ? &f->free_singles : &f->free_runs, &l->link);
@@ -417,6 +419,9 @@ int fill_demand(struct fills *f, uint64_t pfn, bool write, uint64_t asked_ns)
 		l->demand = true;
 		l->write = write;
 		l->asked_ns = asked_ns;
+		count(&f->p->reading, 1);
+		if (counted(&f->p->reading) > counted(&f->p->reading_most))
+			count(&f->p->reading_most, 1);
 	}
 	return r;
 }

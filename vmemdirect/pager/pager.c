@@ -409,6 +409,8 @@ void pager_get_stats(const struct pager *p, struct pager_stats *ret)
 		.faults_cancel = counted(&p->faults_cancel),
 		.faults_other = counted(&p->faults_other),
 		.waits = counted(&p->waits),
+		.reading = counted(&p->reading),
+		.reading_most = counted(&p->reading_most),
 		.prefetched = counted(&p->prefetched),
 		.probe_hits = counted(&p->probe_hits_all),
 		.probe_misses = counted(&p->probe_misses_all),

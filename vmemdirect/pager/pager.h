@@ -50,7 +50,9 @@ struct pager_stats {
 	uint64_t faults_cancel;   /* written while being evicted */
 	uint64_t faults_other;    /* stale, discarded, or punched just now */
 	uint64_t waits;           /* had to wait for room */
-	uint64_t prefetched;      /* pages read that nobody had asked for */
+	/* Pages read because of a fault: under way now, and the most at one time. */
+	uint64_t reading, reading_most;
+	uint64_t prefetched; /* pages read that nobody had asked for */
 	/* Of a sample of them (probes), so many were touched before they left. */
 	uint64_t probe_hits, probe_misses;
 	struct hist fault_ns; /* zero and tier: message read to page given */

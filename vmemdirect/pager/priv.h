@@ -68,6 +68,7 @@ struct pager {
 
 	/* F */
 	counter faults_zero, faults_tier, faults_inflight, faults_cancel, faults_other;
+	counter reading, reading_most;
 	counter prefetched, waits, read_errors, bad_hashes, lost_pages;
 	struct hist fault_ns;
 	/* E */

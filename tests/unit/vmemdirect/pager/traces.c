@@ -177,8 +177,7 @@ static void make_room(void)
 	assert_true(n > 0);
 	for (unsigned int i = 0; i < n; i++) {
 		assert_true(page_move(&m.page[out[i]], PAGE_RESIDENT, PAGE_ABSENT, 0,
-				      PAGE_PREFETCHED | PAGE_PROBE | PAGE_UNMAPPED,
-				      NULL));
+				      PAGE_PREFETCHED | PAGE_PROBE, NULL));
 		m.unused[out[i]] = m.mapped[out[i]] = false;
 		m.stored[out[i]] = true;
 		policy_gone(&m.policy, out[i]);
@@ -210,7 +209,7 @@ static void fetch(const struct prefetch_plan *plan)
 			continue;
 		bring((uint32_t)p, PAGE_PREFETCHED | (plan->probe ? PAGE_PROBE : 0));
 		m.unused[p] = true;
-		m.mapped[p] = !plan->probe; /* COPY maps; a probe is unmapped again */
+		m.mapped[p] = false; /* they come by way of the stage */
 		m.fetched++;
 	}
 }
