@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Requests and what came of them in, lines of JSON appended to a file out. */
+/* Requests and what came of them in, lines of JSON to a file or the journal out. */
 #include "memserver/trail.h"
 
 #include <errno.h>
@@ -10,14 +10,18 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/uio.h>
+#include <syslog.h>
+#include <systemd/sd-journal.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "lib/log.h"
 
+#define JOURNAL_SOCKET "/run/systemd/journal/socket"
+
 struct trail {
 	const char *path;
-	int fd;
+	int fd; /* -1: the journal */
 	struct log_limit limit;
 };
 
@@ -33,8 +37,19 @@ static int open_file(const char *path)
 	return fd;
 }
 
+/* sd_journal_send is content without one. */
+static int find_journal(void)
+{
+	if (access(JOURNAL_SOCKET, F_OK) == 0)
+		return 0;
+	log_err("--audit %s: no journal here (%s: %s); give a file", TRAIL_JOURNAL,
+		JOURNAL_SOCKET, strerror(errno));
+	return -EIO;
+}
+
 int trail_open(const char *path, struct trail **ret)
 {
+	bool journal = path && !strcmp(path, TRAIL_JOURNAL);
 	struct trail *a;
 
 	*ret = NULL;
@@ -45,8 +60,8 @@ int trail_open(const char *path, struct trail **ret)
 		return -ENOMEM;
 	a->path = path;
 	a->limit = (struct log_limit)LOG_LIMIT_INIT;
-	a->fd = open_file(path);
-	if (a->fd < 0) {
+	a->fd = journal ? -1 : open_file(path);
+	if (journal ? find_journal() < 0 : a->fd < 0) {
 		free(a);
 		return -EIO;
 	}
@@ -58,13 +73,14 @@ void trail_close(struct trail *a)
 {
 	if (!a)
 		return;
-	close(a->fd);
+	if (a->fd >= 0)
+		close(a->fd);
 	free(a);
 }
 
 void trail_reopen(struct trail *a)
 {
-	int fd = a ? open_file(a->path) : -1;
+	int fd = a && a->fd >= 0 ? open_file(a->path) : -1;
 
 	if (fd < 0)
 		return;
@@ -105,12 +121,30 @@ static void put_request(struct json_object *o, const struct ctl_call *call)
 	json_object_object_add(o, "arguments", args);
 }
 
+static int to_file(struct trail *a, const char *line, size_t len)
+{
+	struct iovec v[2] = { { (void *)(uintptr_t)line, len }, { "\n", 1 } };
+	ssize_t n = writev(a->fd, v, 2);
+
+	return n == (ssize_t)len + 1 ? 0 : n < 0 ? -errno : -EIO;
+}
+
+static int to_journal(const struct ctl_call *call, int r, const char *line)
+{
+	return sd_journal_send("MESSAGE=%s (%s): %.64s: %s", call->peer->text,
+			       ctl_role_names[call->peer->role], call->cmd,
+			       r < 0 ? "refused" : "done", "PRIORITY=%d",
+			       r < 0 ? LOG_WARNING : LOG_NOTICE, "SYSLOG_FACILITY=%d",
+			       LOG_FAC(LOG_AUTHPRIV), "SYSLOG_IDENTIFIER=memserver",
+			       "MEMSERVER_AUDIT=%s", line, NULL);
+}
+
 void trail_call(struct trail *a, const struct ctl_call *call, int r)
 {
 	struct json_object *o;
 	const char *text;
-	struct iovec v[2] = { { 0 }, { "\n", 1 } };
-	size_t len;
+	size_t len = 0;
+	int written;
 
 	if (!a || !call->req)
 		return;
@@ -124,11 +158,11 @@ void trail_call(struct trail *a, const struct ctl_call *call, int r)
 		put(o, "error", *call->error ? call->error : strerror(-r));
 	text = json_object_to_json_string_length(
 		o, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE, &len);
-	v[0].iov_base = (void *)(uintptr_t)text;
-	v[0].iov_len = len;
-	if (text && writev(a->fd, v, 2) != (ssize_t)len + 1 &&
-	    log_limit_ok(&a->limit, &(unsigned int){ 0 }))
+	written = !text       ? -ENOMEM
+		  : a->fd < 0 ? to_journal(call, r, text)
+			      : to_file(a, text, len);
+	if (written < 0 && log_limit_ok(&a->limit, &(unsigned int){ 0 }))
 		log_err("--audit %s: %s: what administrators do is not recorded",
-			a->path, strerror(errno));
+			a->path, strerror(-written));
 	json_object_put(o);
 }

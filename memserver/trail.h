@@ -2,7 +2,7 @@
 /*
  * The audit log: who, from where, what, and what came of it; a line of JSON for each
  * login, each change and each refusal. Passwords are never in it. Main thread; it may
- * wait for the disk, which no client's I/O does. (Not called audit: libaudit, which libpam
+ * wait for the disk or for journald, which no client's I/O does. (Not called audit: libaudit, which libpam
  * brings along, has functions of those names, and would call ours.)
  */
 #ifndef MEMSERVER_TRAIL_H
@@ -12,8 +12,13 @@
 
 struct trail;
 
-/* Appends to `path` (borrowed for ever), made with mode 0600. NULL: no log, and *ret is
- * NULL. Errors are logged. */
+#define TRAIL_JOURNAL "journal"
+
+/*
+ * Appends to `path` (borrowed for ever), made with mode 0600; TRAIL_JOURNAL: to systemd's
+ * journal, the line in the field MEMSERVER_AUDIT. NULL: no log, and *ret is NULL. Errors
+ * are logged.
+ */
 int trail_open(const char *path, struct trail **ret);
 void trail_close(struct trail *a); /* NULL is fine, here and below */
 
