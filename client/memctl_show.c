@@ -49,11 +49,12 @@ static uint64_t all_ops(struct json_object *io_of_all)
 static void print_who(struct json_object *list)
 {
 	struct memctl_table *t = memctl_table_new(
-		">ID FRONT EXPORT PEER >SINCE >OPS >READ >WRITTEN >ERRORS CLIENT");
+		">ID FRONT EXPORT PEER >SINCE >OPS >READ >WRITTEN >ERRORS TLS CLIENT");
 	struct json_object *o;
 
 	for (size_t i = 0; (o = element(list, i)); i++) {
-		const char *export = text(o, "export"), *client = text(o, "client");
+		const char *export = text(o, "export"), *client = text(o, "client"),
+			   *tls = text(o, "tls");
 		struct json_object *io = member(o, "io");
 
 		memctl_table_count(t, number(o, "id"));
@@ -65,6 +66,8 @@ static void print_who(struct json_object *list)
 		memctl_table_bytes(t, number(member(io, "read"), "bytes"));
 		memctl_table_bytes(t, number(member(io, "write"), "bytes"));
 		memctl_table_count(t, number(o, "errors"));
+		memctl_table_cell(t, "%.*s", *tls ? (int)strcspn(tls, " ") : 1,
+				  *tls ? tls : "-");
 		memctl_table_cell(t, "%s", *client ? client : "-");
 	}
 	memctl_table_end(t, stdout);

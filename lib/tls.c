@@ -203,8 +203,7 @@ static unsigned int find_psk(SSL *ssl, const char *name, unsigned char *key,
 	return k->len;
 }
 
-static int common(const SSL_METHOD *method, const struct tls_files *f, struct tls **ret,
-		  char *error)
+int tls_common(const SSL_METHOD *method, bool only_13, struct tls **ret, char *error)
 {
 	struct tls *t = calloc(1, sizeof(*t));
 
@@ -225,8 +224,8 @@ static int common(const SSL_METHOD *method, const struct tls_files *f, struct tl
 	 * to know whose. */
 	SSL_CTX_set_session_id_context(t->ctx, (const unsigned char *)"remem", 5);
 	SSL_CTX_set_dh_auto(t->ctx, 1);
-	if (SSL_CTX_set_min_proto_version(t->ctx, f->only_13 ? TLS1_3_VERSION
-							     : TLS1_2_VERSION) != 1 ||
+	if (SSL_CTX_set_min_proto_version(t->ctx, only_13 ? TLS1_3_VERSION
+							  : TLS1_2_VERSION) != 1 ||
 	    SSL_CTX_set_cipher_list(t->ctx, CIPHERS_12) != 1 ||
 	    SSL_CTX_set_ciphersuites(t->ctx, SUITES_13) != 1) {
 		tls_put(t);
@@ -239,7 +238,7 @@ static int common(const SSL_METHOD *method, const struct tls_files *f, struct tl
 int tls_server_new(const struct tls_files *f, struct tls **ret, char *error)
 {
 	struct tls *t = NULL;
-	int r = common(TLS_server_method(), f, &t, error);
+	int r = tls_common(TLS_server_method(), f->only_13, &t, error);
 
 	if (r < 0)
 		return r;
@@ -269,7 +268,7 @@ int tls_server_new(const struct tls_files *f, struct tls **ret, char *error)
 int tls_client_new(const struct tls_files *f, struct tls **ret, char *error)
 {
 	struct tls *t = NULL;
-	int r = common(TLS_client_method(), f, &t, error);
+	int r = tls_common(TLS_client_method(), f->only_13, &t, error);
 
 	if (r < 0)
 		return r;
@@ -304,6 +303,8 @@ void tls_put(struct tls *t)
 	if (t->psk)
 		explicit_bzero(t->psk, PSK_NR_MAX * sizeof(*t->psk));
 	free(t->psk);
+	if (t->release)
+		t->release(t->arg);
 	free(t);
 }
 

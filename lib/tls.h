@@ -21,11 +21,14 @@
 #include <sys/types.h>
 #include <time.h>
 
+#include "lib/hkdf.h"
+
 struct tls;
 struct tls_session;
 
 #define TLS_ERROR_MAX 400
 #define TLS_NAME_MAX  256 /* of a peer, with its kind and the NUL */
+#define TLS_ID_MAX    600 /* bytes of a shared key's name that are looked at */
 
 /* Paths, borrowed during the call; NULL: none. */
 struct tls_files {
@@ -43,6 +46,24 @@ struct tls_files {
  */
 int tls_server_new(const struct tls_files *files, struct tls **ret, char *error);
 
+/* A shared key of TLS 1.3; it goes with the cipher suite of its hash. */
+struct tls_psk {
+	enum hkdf_hash hash;
+	uint8_t key[HKDF_MAX]; /* hkdf_len(hash) bytes */
+};
+
+/*
+ * A server of TLS 1.3 whose clients have shared keys and nothing else. `find` is asked
+ * for each key that a client names by `id` (a stranger's bytes, at most TLS_ID_MAX): the
+ * `nth` key that may be meant, from 0 on; 0, or -ENOENT: there are no more. Of several
+ * the one is taken that the client has (its binder, RFC 8446, 4.2.11.2). Any thread.
+ * `release` is called for `arg` with the last reference, or here on an error. -ENOMEM.
+ */
+typedef int (*tls_psk_find_fn)(void *arg, const uint8_t *id, size_t len,
+			       unsigned int nth, struct tls_psk *ret);
+int tls_psk_server_new(tls_psk_find_fn find, void (*release)(void *arg), void *arg,
+		       struct tls **ret, char *error);
+
 /* A client trusts its ca, or what the system trusts; cert and key prove who it is. */
 int tls_client_new(const struct tls_files *files, struct tls **ret, char *error);
 
@@ -58,6 +79,10 @@ time_t tls_expires(const struct tls *t);
  */
 int tls_session_new(struct tls *t, int fd, const char *host, struct tls_session **ret);
 void tls_session_free(struct tls_session *s); /* NULL is fine */
+
+/* Bytes of the handshake that have been received already, before its first step.
+ * -EMSGSIZE: more than a beginning. */
+int tls_begun(struct tls_session *s, const uint8_t *data, size_t len);
 
 /*
  * One step of the handshake. 0: done. -EAGAIN: call again when the socket is ready for
@@ -95,6 +120,9 @@ void tls_bye(struct tls_session *s);
  */
 const char *tls_peer_name(const struct tls_session *s, size_t i);
 bool tls_peer_is(const struct tls_session *s, const char *name);
+
+/* The name of the shared key that the peer has proved to have; "": none. */
+const char *tls_psk_id(const struct tls_session *s);
 
 /* "TLSv1.3 TLS_AES_256_GCM_SHA384", for logs. */
 void tls_describe(const struct tls_session *s, char *buf, size_t len);

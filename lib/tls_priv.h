@@ -22,7 +22,21 @@ struct tls {
 	time_t expires;
 	struct psk_key *psk; /* owned, PSK_NR_MAX of them, or NULL */
 	size_t nr_psk;
+
+	/* A server by tls_psk_server_new. */
+	tls_psk_find_fn find;
+	void (*release)(void *arg);
+	void *arg;
 };
+
+/* One key that a ClientHello offers; borrowed from it. */
+struct tls_offer {
+	const uint8_t *id, *binder;
+	uint16_t id_len;
+	uint8_t binder_len;
+};
+
+#define TLS_OFFERS 8 /* looked at in one ClientHello */
 
 struct tls_session {
 	struct tls *tls; /* owned reference */
@@ -35,7 +49,11 @@ struct tls_session {
 	short wants;
 
 	bool psk_known; /* the last name offered is one of ours */
-	char psk_name[PSK_NAME_MAX + 1];
+	char psk_name[TLS_ID_MAX + 1];
+	const char *psk_why;  /* static text; NULL: as OpenSSL says */
+	struct tls_psk psk;   /* by tls->find: the one chosen, if psk_known */
+	const uint8_t *hello; /* the ClientHello at hand; OpenSSL's */
+	size_t hello_len;
 	char error[TLS_ERROR_MAX];
 	size_t nr_names;
 	char names[TLS_NAMES][TLS_NAME_MAX];
@@ -44,5 +62,16 @@ struct tls_session {
 	uint8_t in[TLS_IN];
 	uint8_t out[TLS_OUT];
 };
+
+/*
+ * tls_psk.c: the body of a ClientHello's pre_shared_key extension (RFC 8446, 4.2.11) into
+ * at most TLS_OFFERS offers; *ret_binders_len is the length of its list of binders, with
+ * the two bytes before it. How many, or -EPROTO. Pure.
+ */
+int tls_offers_parse(const uint8_t *ext, size_t len, struct tls_offer *offers,
+		     size_t *ret_binders_len);
+
+/* tls.c: a context as all are; `error` as everywhere. */
+int tls_common(const SSL_METHOD *method, bool only_13, struct tls **ret, char *error);
 
 #endif

@@ -266,6 +266,14 @@ bool tls_peer_is(const struct tls_session *s, const char *name)
 	return false;
 }
 
+const char *tls_psk_id(const struct tls_session *s)
+{
+	return s->tls->find && s->psk_known && SSL_is_init_finished(s->ssl) &&
+			       used_psk(s)
+		       ? s->psk_name
+		       : "";
+}
+
 void tls_describe(const struct tls_session *s, char *buf, size_t len)
 {
 	snprintf(buf, len, "%s %s", SSL_get_version(s->ssl),
@@ -314,7 +322,7 @@ static int explain(struct tls_session *s, int r, const char *what)
 {
 	long verify = SSL_get_verify_result(s->ssl);
 	unsigned long e = ERR_peek_error();
-	const char *reason = ERR_reason_error_string(e);
+	const char *reason = s->psk_why ? s->psk_why : ERR_reason_error_string(e);
 
 	s->broken = true;
 	if (verify != X509_V_OK &&
@@ -324,12 +332,14 @@ static int explain(struct tls_session *s, int r, const char *what)
 			 X509_verify_cert_error_string(verify));
 	} else if (*s->psk_name && !s->psk_known) {
 		r = -EACCES;
-		snprintf(s->error, sizeof(s->error), "%s: no key of the name '%s'%s%s",
-			 what, s->psk_name, reason ? ": " : "", reason ? reason : "");
+		snprintf(s->error, sizeof(s->error),
+			 "%s: no key of the name '%.200s'%s%s", what, s->psk_name,
+			 reason ? ": " : "", reason ? reason : "");
 	} else if (*s->psk_name) {
 		r = -EACCES;
-		snprintf(s->error, sizeof(s->error), "%s: with the key '%s': %s", what,
-			 s->psk_name, reason ? reason : "it ended the connection");
+		snprintf(s->error, sizeof(s->error), "%s: with the key '%.200s': %s",
+			 what, s->psk_name,
+			 reason ? reason : "it ended the connection");
 	} else {
 		snprintf(s->error, sizeof(s->error), "%s: %s", what,
 			 reason ? reason : "the peer ended the connection");
@@ -374,9 +384,23 @@ int tls_handshake(struct tls_session *s)
 		if (!r)
 			return -EAGAIN;
 	}
+	SSL_set_msg_callback(s->ssl, NULL);
+	s->hello = NULL;
+	explicit_bzero(&s->psk, sizeof(s->psk));
 	/* What came behind the handshake waits in the buffer. */
 	s->dry = s->in_done == s->in_len && !SSL_has_pending(s->ssl);
 	know_peer(s);
+	return 0;
+}
+
+int tls_begun(struct tls_session *s, const uint8_t *data, size_t len)
+{
+	if (len > sizeof(s->in))
+		return -EMSGSIZE;
+	memcpy(s->in, data, len);
+	s->in_len = (uint32_t)len;
+	s->in_done = 0;
+	s->dry = false;
 	return 0;
 }
 

@@ -44,6 +44,7 @@ TEXT_KEY(tls_key, tls.files.key)
 TEXT_KEY(tls_ca, tls.files.ca)
 TEXT_KEY(tls_psk, tls.files.psk)
 TEXT_KEY(tls_clients, tls.clients)
+TEXT_KEY(nvme_tls_keys, nvme_tls_keys)
 TEXT_KEY(admin_group, roles.group[CTL_ADMIN])
 TEXT_KEY(operator_group, roles.group[CTL_OPERATOR])
 TEXT_KEY(viewer_group, roles.group[CTL_VIEWER])
@@ -92,22 +93,31 @@ void config_show_tls_min(const struct config_key *key, const struct server_cfg *
 		fn(key->name, cfg->tls.files.only_13 ? "1.3" : "1.2", arg);
 }
 
-int config_set_nbd_tls(struct server_cfg *cfg, const char *value, const char **ret_why)
+static int set_mode(enum tls_mode *mode, const char *value, const char **ret_why)
 {
 	for (int i = TLS_OFF; i <= TLS_REQUIRED; i++)
 		if (!strcmp(value, modes[i])) {
-			cfg->tls.nbd = (enum tls_mode)i;
+			*mode = (enum tls_mode)i;
 			return 0;
 		}
 	*ret_why = "no such thing";
 	return -EINVAL;
 }
 
-void config_show_nbd_tls(const struct config_key *key, const struct server_cfg *cfg,
-			 config_show_fn fn, void *arg)
-{
-	fn(key->name, modes[cfg->tls.nbd], arg);
-}
+#define MODE_KEY(NAME, FIELD)                                                    \
+	int config_set_##NAME(struct server_cfg *cfg, const char *value,         \
+			      const char **ret_why)                              \
+	{                                                                        \
+		return set_mode(&cfg->FIELD, value, ret_why);                    \
+	}                                                                        \
+	void config_show_##NAME(const struct config_key *key,                    \
+				const struct server_cfg *cfg, config_show_fn fn, \
+				void *arg)                                       \
+	{                                                                        \
+		fn(key->name, modes[cfg->FIELD], arg);                           \
+	}
+MODE_KEY(nbd_tls, tls.nbd)
+MODE_KEY(nvme_tls, nvme_tls)
 
 int config_set_nbd_tls_unix(struct server_cfg *cfg, const char *value,
 			    const char **ret_why)
@@ -127,13 +137,19 @@ void config_show_nbd_tls_unix(const struct config_key *key,
 		fn(key->name, cfg->tls.nbd_unix ? "yes" : "no", arg);
 }
 
-const char *config_tls_check(struct server_cfg *cfg, bool mode_given,
+const char *config_tls_check(struct server_cfg *cfg, bool nbd_given, bool nvme_given,
 			     const char **ret_key)
 {
 	struct secure_cfg *t = &cfg->tls;
 
-	if (!mode_given && has_tls(cfg))
+	if (!nbd_given && has_tls(cfg))
 		t->nbd = TLS_REQUIRED;
+	if (!nvme_given && cfg->nvme_tls_keys)
+		cfg->nvme_tls = TLS_REQUIRED;
+	*ret_key = "nvme-tls";
+	if (cfg->nvme_tls != TLS_OFF && !cfg->nvme_tls_keys)
+		return "it needs the hosts' keys: --nvme-tls-keys FILE (certificates "
+		       "are not for NVMe)";
 	*ret_key = "nbd-tls";
 	if (t->nbd != TLS_OFF && !has_tls(cfg))
 		return "it needs a certificate (--tls-cert and --tls-key) or shared "
@@ -165,6 +181,7 @@ void config_tls_fini(struct server_cfg *cfg)
 			      cfg->tls.files.ca,
 			      cfg->tls.files.psk,
 			      cfg->tls.clients,
+			      cfg->nvme_tls_keys,
 			      cfg->roles.group[CTL_ADMIN],
 			      cfg->roles.group[CTL_OPERATOR],
 			      cfg->roles.group[CTL_VIEWER],

@@ -23,6 +23,8 @@ CONFIG_TLS_KEY(tls_min);
 CONFIG_TLS_KEY(tls_clients);
 CONFIG_TLS_KEY(nbd_tls);
 CONFIG_TLS_KEY(nbd_tls_unix);
+CONFIG_TLS_KEY(nvme_tls);
+CONFIG_TLS_KEY(nvme_tls_keys);
 
 /* Who may administrate. */
 CONFIG_TLS_KEY(admin_group);
@@ -33,10 +35,10 @@ CONFIG_TLS_KEY(remote);
 #define CONFIG_REMOTE_PORT 10811
 
 /*
- * Fills in what follows (with keys to show, NBD requires TLS unless `mode_given`); NULL,
- * or what contradicts, with *ret_key the name of the flag to blame.
+ * Fills in what follows (with keys to show, NBD and NVMe require TLS unless their modes
+ * are given); NULL, or what contradicts, with *ret_key the name of the flag to blame.
  */
-const char *config_tls_check(struct server_cfg *cfg, bool mode_given,
+const char *config_tls_check(struct server_cfg *cfg, bool nbd_given, bool nvme_given,
 			     const char **ret_key);
 
 void config_tls_fini(struct server_cfg *cfg);

@@ -208,7 +208,9 @@ static void take(struct conn *c, const uint8_t *data, size_t len)
 		if (c->tls_next)
 			break;
 	}
-	if (c->tls_next && len) {
+	if (c->tls_next && len && c->tls_begun && !tls_begun(c->tls_next, data, len)) {
+		len = 0;
+	} else if (c->tls_next && len) {
 		conn_warn(c, "bytes ahead of its TLS handshake");
 		conn_abort(c);
 	}
@@ -473,6 +475,11 @@ const struct acl *conn_acl(const struct conn *c)
 struct nvme_auth *conn_nvme_auth(const struct conn *c)
 {
 	return c->engine->nvme_auth;
+}
+
+struct nvme_tls *conn_nvme_tls(const struct conn *c)
+{
+	return c->engine->nvme_tls;
 }
 
 const char *conn_peer(const struct conn *c)

@@ -24,6 +24,8 @@ struct front;
 struct exports;
 struct acl;
 struct nvme_auth;
+struct nvme_tls;
+struct tls;
 
 /* A message that comes in pieces may be this long before its front end must have
  * taken it (NVMe admin capsule with 8 KiB of data and digests; NBD option with a
@@ -110,6 +112,16 @@ enum conn_tls_need conn_tls_need(const struct conn *c);
 int conn_start_tls(struct conn *c);
 bool conn_is_tls(const struct conn *c);
 
+/*
+ * TLS by keys of the front end's own: `t`, of which it takes a reference. What receive has
+ * just been given is the beginning of the handshake; receive returns 0 then. Who may open
+ * which export is the front end's to say. -ENOMEM.
+ */
+int conn_begin_tls(struct conn *c, struct tls *t);
+
+/* The name of the shared key that the peer has proved to have; "": none. */
+const char *conn_psk_id(const struct conn *c);
+
 /* Who the peer has proved to be, as "CN:guest1" or "PSK:guest1"; NULL: nobody. */
 const char *conn_proved_name(const struct conn *c);
 
@@ -123,6 +135,7 @@ int conn_allows(struct conn *c, const struct export *e);
 struct exports *conn_exports(const struct conn *c);
 const struct acl *conn_acl(const struct conn *c);
 struct nvme_auth *conn_nvme_auth(const struct conn *c); /* NULL: hosts need no secret */
+struct nvme_tls *conn_nvme_tls(const struct conn *c);   /* NULL: NVMe has no TLS */
 const char *conn_peer(const struct conn *c); /* "10.0.2.15:40312", "unix:pid 77" */
 
 /*

@@ -79,8 +79,9 @@ struct conn {
 	bool is_unix;
 	struct tls_session *tls;      /* owned; NULL: plain */
 	struct tls_session *tls_next; /* owned: begins when all that is plain is sent */
-	bool shaking;                 /* tls and fd are the handshake thread's */
-	struct handshake handshake;   /* while shaking */
+	bool tls_begun; /* ... by bytes that have arrived; its keys are the front end's */
+	bool shaking;   /* tls and fd are the handshake thread's */
+	struct handshake handshake; /* while shaking */
 
 	/* The sink: where the next bytes of the stream go. */
 	uint8_t *sink; /* NULL with sink_len: nowhere */
@@ -96,6 +97,7 @@ struct conn {
 	bool eof;       /* the peer sends no more */
 	uint32_t armed; /* EPOLL* bits epoll has */
 
+	char tls_how[64]; /* "TLSv1.3 …" once encrypted; under the register's lock */
 	struct export *export; /* borrowed from the front end, see conn_bind */
 	bool owns;             /* export_own said so */
 	char peer[112], client[224];

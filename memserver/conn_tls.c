@@ -76,6 +76,14 @@ int conn_start_tls(struct conn *c)
 	return r;
 }
 
+int conn_begin_tls(struct conn *c, struct tls *t)
+{
+	int r = tls_session_new(t, c->fd, NULL, &c->tls_next);
+
+	c->tls_begun = r == 0;
+	return r;
+}
+
 void conn_shake(struct conn *c)
 {
 	c->tls = take_ptr(c->tls_next);
@@ -103,7 +111,6 @@ bool conn_shaken(struct conn *c)
 {
 	struct epoll_event ev = { .events = EPOLLIN, .data.ptr = c };
 	const char *name;
-	char how[64];
 	int r;
 
 	if (!atomic_load(&c->handshake.over))
@@ -118,9 +125,9 @@ bool conn_shaken(struct conn *c)
 	c->armed = ev.events;
 	if (epoll_ctl(c->worker->epfd, EPOLL_CTL_ADD, c->fd, &ev) < 0)
 		conn_abort(c);
+	conns_encrypted(c->engine->conns, c);
 	name = conn_proved_name(c);
-	tls_describe(c->tls, how, sizeof(how));
-	log_debug("%s %s: %s, %s", c->front->name, c->peer, how,
+	log_debug("%s %s: %s, %s", c->front->name, c->peer, c->tls_how,
 		  name ? name : "an anonymous client");
 	return true;
 }
@@ -153,6 +160,11 @@ const char *conn_proved_name(const struct conn *c)
 	return c->tls && *tls_peer_name(c->tls, 0) ? tls_peer_name(c->tls, 0) : NULL;
 }
 
+const char *conn_psk_id(const struct conn *c)
+{
+	return c->tls ? tls_psk_id(c->tls) : "";
+}
+
 int conn_allows(struct conn *c, const struct export *e)
 {
 	if (!c->tls)
@@ -160,5 +172,7 @@ int conn_allows(struct conn *c, const struct export *e)
 				       !secure_exempts(c->engine->secure, c->is_unix)
 			       ? -ENOTSUP
 			       : 0;
+	if (c->tls_begun)
+		return 0;
 	return secure_allows(c->engine->secure, c->tls, export_name(e)) ? 0 : -EACCES;
 }

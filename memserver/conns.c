@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/tls.h"
 #include "memserver/conn_priv.h"
 #include "memserver/stats.h"
 
@@ -87,6 +88,13 @@ void conn_bind(struct conn *c, struct export *e, const char *client)
 	conn_welcome(c);
 }
 
+void conns_encrypted(struct conns *r, struct conn *c)
+{
+	pthread_mutex_lock(&r->lock);
+	tls_describe(c->tls, c->tls_how, sizeof(c->tls_how));
+	pthread_mutex_unlock(&r->lock);
+}
+
 static void take_picture(const struct conn *c, struct conn_info *i)
 {
 	i->id = c->id;
@@ -94,6 +102,7 @@ static void take_picture(const struct conn *c, struct conn_info *i)
 	i->worker = c->worker ? c->worker->id : 0;
 	i->since_ns = c->since_ns;
 	memcpy(i->peer, c->peer, sizeof(i->peer));
+	memcpy(i->tls, c->tls_how, sizeof(i->tls));
 	memcpy(i->client, c->client, sizeof(i->client));
 	snprintf(i->export, sizeof(i->export), "%s",
 		 c->export ? export_name(c->export) : "");

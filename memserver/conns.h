@@ -18,6 +18,7 @@ struct conn_info {
 	char peer[112];                   /* "10.0.2.15:40312", "unix:pid 77" */
 	char client[224];                 /* host NQN, or "" */
 	char export[EXPORT_NAME_MAX + 1]; /* "" when not in transmission */
+	char tls[64];                     /* "TLSv1.3 …", or "" in the clear */
 	const char *front;                /* "nbd", "nvme", "nvme-discovery" */
 	unsigned int worker;
 	uint64_t since_ns; /* CLOCK_MONOTONIC */
@@ -29,6 +30,8 @@ void conns_free(struct conns *r);
 
 void conns_add(struct conns *r, struct conn *c);
 void conns_del(struct conns *r, struct conn *c);
+/* Its handshake is done: `who` tells of it. On its worker. */
+void conns_encrypted(struct conns *r, struct conn *c);
 unsigned int conns_count(const struct conns *r);
 
 /* Calls `fn` for each, oldest first, under the lock; stops at non-zero, returns it.

@@ -20,6 +20,7 @@
 #include "memserver/ctl_stat.h"
 #include "memserver/iscsi/iscsi.h"
 #include "memserver/nvme/auth.h"
+#include "memserver/nvme/tls.h"
 #include "memserver/roles.h"
 #include "memserver/secure.h"
 #include "memserver/server.h"
@@ -341,6 +342,14 @@ int ctl_reload(struct server *s, const char *who, char *why)
 				"were; the log says where",
 				s->cfg.nvme_auth);
 	}
+	if (r == 0 && s->nvme_tls) {
+		r = nvme_tls_reload(s->nvme_tls);
+		if (r < 0)
+			snprintf(why, TLS_ERROR_MAX,
+				 "%.80s is not as it should be, the keys are as they "
+				 "were; the log says where",
+				 s->cfg.nvme_tls_keys);
+	}
 	trail_reopen(s->audit);
 	if (r == 0)
 		r = ctl_remote_reload(s, why);
@@ -359,8 +368,8 @@ static int do_reload(struct ctl_call *call, void *arg)
 	char why[TLS_ERROR_MAX] = "";
 	int r;
 
-	if (!s->nvme_auth && !s->secure && !s->remote && !s->cfg.iscsi_auth &&
-	    !s->audit)
+	if (!s->nvme_auth && !s->nvme_tls && !s->secure && !s->remote &&
+	    !s->cfg.iscsi_auth && !s->audit)
 		return ctl_fail(call, ENOENT,
 				"there are no secrets to read again: it runs without "
 				"--nvme-auth, --iscsi-auth and TLS");

@@ -380,6 +380,7 @@ static int who_one(const struct conn_info *info, void *arg)
 	put_text(o, "client", info->client);
 	put_text(o, "export", info->export);
 	put_text(o, "front", info->front);
+	put_text(o, "tls", info->tls);
 	put_u64(o, "worker", info->worker);
 	put_u64(o, "seconds",
 		a->now_ns > info->since_ns ? (a->now_ns - info->since_ns) / 1000000000

@@ -25,6 +25,7 @@
 #include "memserver/memory.h"
 #include "memserver/metrics.h"
 #include "memserver/nvme/auth.h"
+#include "memserver/nvme/tls.h"
 #include "memserver/secure.h"
 #include "memserver/server.h"
 
@@ -273,6 +274,18 @@ static int start_nvme_auth(struct server *s)
 	return r;
 }
 
+static int start_nvme_tls(struct server *s)
+{
+	const struct server_cfg *c = &s->cfg;
+	int r;
+
+	if (c->nvme_tls == TLS_OFF)
+		return 0;
+	r = nvme_tls_new(c->nvme_tls_keys, c->nvme_tls == TLS_REQUIRED, &s->nvme_tls);
+	s->engine.nvme_tls = s->nvme_tls;
+	return r;
+}
+
 static int start_engine(struct server *s)
 {
 	struct engine *g = &s->engine;
@@ -298,6 +311,8 @@ static int start_engine(struct server *s)
 	g->spin_ns = (uint64_t)s->cfg.spin_us * 1000;
 	g->max_conns = s->cfg.max_conns;
 	r = start_nvme_auth(s);
+	if (r == 0)
+		r = start_nvme_tls(s);
 	if (r == 0)
 		r = open_doors(s);
 	if (r == 0)
@@ -352,7 +367,7 @@ static int start(struct server *s)
 	if (r == 0)
 		r = metrics_start(s);
 	if (r == 0)
-		memory_trim(s->secure);
+		memory_trim(s->secure || s->nvme_tls);
 	return r;
 }
 
@@ -364,6 +379,7 @@ static void stop(struct server *s)
 	ctl_stop(s);
 	engine_stop(&s->engine);
 	nvme_auth_free(s->nvme_auth);
+	nvme_tls_free(s->nvme_tls);
 	iscsi_stop(s->iscsi);
 	exports_close(s->exports);
 	clients_free(s->clients);

@@ -14,6 +14,7 @@
 #include "memserver/login.h"
 #include "memserver/metrics.h"
 #include "memserver/nvme/auth.h"
+#include "memserver/nvme/tls.h"
 #include "memserver/secure.h"
 #include "memserver/server.h"
 #include "memserver/stats.h"
@@ -129,7 +130,7 @@ static void write_tls(FILE *f, struct server *s)
 {
 	const struct handshake_stats *st;
 
-	if (!s->secure)
+	if (!s->engine.handshakes)
 		return;
 	st = handshakes_stats(s->engine.handshakes);
 	family(f, "tls_handshakes_total", "counter",
@@ -143,9 +144,23 @@ static void write_tls(FILE *f, struct server *s)
 		(unsigned long long)st->timed_out, (unsigned long long)st->crowded);
 	single(f, "tls_handshakes", "gauge", "TLS handshakes under way.",
 	       st->under_way);
-	single(f, "tls_certificate_expiry_seconds", "gauge",
-	       "When the server's certificate ends, Unix time; 0: it has none.",
-	       (uint64_t)secure_expires(s->secure));
+	if (s->secure)
+		single(f, "tls_certificate_expiry_seconds", "gauge",
+		       "When the server's certificate ends, Unix time; 0: it has none.",
+		       (uint64_t)secure_expires(s->secure));
+}
+
+static void write_nvme_tls(FILE *f, struct nvme_tls *t)
+{
+	struct nvme_tls_counters c;
+
+	if (!t)
+		return;
+	nvme_tls_counters(t, &c);
+	single(f, "nvme_tls_plain_refused_total", "counter",
+	       "NVMe connections refused for beginning in the clear.", c.plain);
+	single(f, "nvme_tls_identity_refused_total", "counter",
+	       "Connects refused for other names than those of the key.", c.identity);
 }
 
 static void write_remote(FILE *f, const struct login_stats *st)
@@ -349,6 +364,7 @@ char *metrics_text(struct server *s, size_t *ret_len)
 	write_pool(f, s->pool);
 	write_doors(f, s);
 	write_logins(f, s->nvme_auth);
+	write_nvme_tls(f, s->nvme_tls);
 	write_tls(f, s);
 	write_remote(f, s->logins);
 	write_iscsi(f, s->iscsi);

@@ -22,6 +22,7 @@ struct iscsi;
 struct httpd;
 struct login_stats;
 struct nvme_auth;
+struct nvme_tls;
 struct remote;
 struct secure;
 
@@ -38,6 +39,7 @@ struct server {
 	size_t nr_doors;
 	struct iscsi *iscsi;         /* NULL: off or not started */
 	struct nvme_auth *nvme_auth; /* NULL: NVMe hosts need no secret */
+	struct nvme_tls *nvme_tls;   /* NULL: NVMe has no TLS */
 	struct secure *secure;       /* NULL: no TLS */
 	struct roles roles;
 	struct remote *remote;            /* NULL: off or not started */

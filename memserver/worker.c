@@ -299,7 +299,7 @@ int engine_start(struct engine *g)
 	g->workers = calloc(g->nr_workers, sizeof(*g->workers));
 	if (!g->workers)
 		return -ENOMEM;
-	if (g->secure)
+	if (g->secure || g->nvme_tls)
 		r = handshakes_start(&g->handshakes);
 	for (unsigned int i = 0; i < g->nr_workers && r == 0; i++)
 		r = worker_init(&g->workers[i], g, i);

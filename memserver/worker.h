@@ -20,6 +20,7 @@ struct clients;
 struct conns;
 struct exports;
 struct nvme_auth;
+struct nvme_tls;
 struct handshakes;
 struct secure;
 struct worker;
@@ -32,6 +33,7 @@ struct engine {
 	struct accounts *accounts;
 	const struct acl *acl;
 	struct nvme_auth *nvme_auth; /* NULL: NVMe hosts need no secret */
+	struct nvme_tls *nvme_tls;   /* NULL: NVMe has no TLS */
 	unsigned int nr_workers;     /* 1 .. EXPORT_MAX_WORKER */
 	uint64_t spin_ns;            /* 0: never spin */
 	struct secure *secure;       /* NULL: no TLS */

@@ -33,6 +33,8 @@ struct conn {
 	struct exports *exports;
 	struct acl *acl;
 	struct nvme_auth *nvme_auth; /* NULL unless a test sets it */
+	struct nvme_tls *nvme_tls;   /* likewise */
+	const char *psk_id;          /* likewise: it is encrypted */
 	uint64_t now, charged_ops, charged_bytes;
 	bool open, busy, kicked, bound, limited, welcome;
 	int ended; /* what the front end ended it with, or 0 */
@@ -243,6 +245,27 @@ struct nvme_auth *conn_nvme_auth(const struct conn *c)
 	return c->nvme_auth;
 }
 
+struct nvme_tls *conn_nvme_tls(const struct conn *c)
+{
+	return c->nvme_tls;
+}
+
+bool conn_is_tls(const struct conn *c)
+{
+	return c->psk_id;
+}
+
+const char *conn_psk_id(const struct conn *c)
+{
+	return c->psk_id ? c->psk_id : "";
+}
+
+/* There is nobody to shake hands with. */
+int conn_begin_tls(struct conn *c, struct tls *t)
+{
+	return -ENOMEM;
+}
+
 const char *conn_peer(const struct conn *c)
 {
 	return "fake";
@@ -259,7 +282,7 @@ int conn_local(const struct conn *c, char *addr, size_t addr_len, uint16_t *ret_
 
 int conn_allows(struct conn *c, const struct export *e)
 {
-	return export_needs_tls(e) ? -ENOTSUP : 0;
+	return export_needs_tls(e) && !c->psk_id ? -ENOTSUP : 0;
 }
 
 void conn_kick(struct conn *c)

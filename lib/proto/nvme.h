@@ -714,8 +714,10 @@ NVME_AT(nvme_discovery_entry, traddr, 512);
 #define NVME_SUBTYPE_NVME       2u
 #define NVME_SUBTYPE_CURRENT    3u /* the discovery subsystem itself */
 #define NVME_TREQ_NOT_SPECIFIED 0u
+#define NVME_TREQ_REQUIRED      1u
 #define NVME_TREQ_NOT_REQUIRED  2u
 #define NVME_TREQ_NO_SQ_FLOW    (1u << 2)
+#define NVME_SECTYPE_TLS13      2u /* tsas[0]; 0: none */
 #define NVME_EFLAGS_DUPLICATE   (1u << 0)
 #define NVME_EFLAGS_EPCSD       (1u << 1) /* keep-alive, async events work */
 

@@ -40,6 +40,7 @@ struct nvme_ctrl {
 	/* Constant. */
 	uint16_t cntlid;
 	bool discovery;
+	bool encrypted;        /* came over TLS: so must its I/O queues */
 	struct export *export; /* owned; NULL for discovery */
 	uint8_t hostid[16];
 	char subnqn[NVME_NQN_FIELD], hostnqn[NVME_NQN_FIELD];

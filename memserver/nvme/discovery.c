@@ -14,16 +14,36 @@
 #include "memserver/nvme/auth.h"
 #include "memserver/nvme/identify.h"
 #include "memserver/nvme/logpage.h"
+#include "memserver/nvme/tls.h"
 
 struct page {
 	struct nvme_window *w;
 	struct nvme_auth *auth; /* NULL: all hosts may use all exports */
+	struct nvme_tls *tls;   /* NULL: there is none */
+	bool encrypted;         /* the host is here over TLS */
 	const char *hostnqn;
 	uint64_t nr; /* records so far */
 	char addr[64];
 	uint16_t port;
 	int family;
 };
+
+/* May, must or cannot the host use TLS there? */
+static void put_security(struct nvme_discovery_entry *r, const struct page *p,
+			 const struct export *e)
+{
+	/* Not "not required" in the clear: libnvme takes that as a wish for TLS. */
+	unsigned int treq = NVME_TREQ_NOT_SPECIFIED;
+
+	if (p->tls) {
+		r->tsas[0] = NVME_SECTYPE_TLS13;
+		if (nvme_tls_is_required(p->tls) || export_needs_tls(e))
+			treq = NVME_TREQ_REQUIRED;
+		else if (p->encrypted)
+			treq = NVME_TREQ_NOT_REQUIRED;
+	}
+	r->treq = (uint8_t)(treq | NVME_TREQ_NO_SQ_FLOW);
+}
 
 static int put_record(struct export *e, void *arg)
 {
@@ -33,8 +53,6 @@ static int put_record(struct export *e, void *arg)
 		.trtype = NVME_TRTYPE_TCP,
 		.adrfam = p->family == AF_INET6 ? NVME_ADRFAM_IPV6 : NVME_ADRFAM_IPV4,
 		.subtype = NVME_SUBTYPE_NVME,
-		/* Not "not required": libnvme 1.3 takes that as a wish for TLS. */
-		.treq = NVME_TREQ_NOT_SPECIFIED | NVME_TREQ_NO_SQ_FLOW,
 		.portid = htole16(1),
 		.cntlid = htole16(NVME_CNTLID_DYNAMIC),
 		.asqsz = htole16(NVME_ADMIN_SIZE),
@@ -42,6 +60,9 @@ static int put_record(struct export *e, void *arg)
 
 	if (p->auth && !nvme_auth_allows(p->auth, p->hostnqn, export_name(e)))
 		return 0;
+	if (p->encrypted && !nvme_tls_allows(p->tls, p->hostnqn, export_name(e)))
+		return 0;
+	put_security(&r, p, e);
 	snprintf(port, sizeof(port), "%u", p->port);
 	nvme_identify_text(r.trsvcid, sizeof(r.trsvcid), port);
 	nvme_identify_text(r.traddr, sizeof(r.traddr), p->addr);
@@ -56,6 +77,8 @@ void nvme_discovery_read(struct nvme_queue *q, struct nvme_window *w)
 	struct exports *x = conn_exports(q->c);
 	struct page p = { .w = w,
 			  .auth = conn_nvme_auth(q->c),
+			  .tls = conn_nvme_tls(q->c),
+			  .encrypted = conn_is_tls(q->c),
 			  .hostnqn = q->ctrl->hostnqn };
 	struct nvme_discovery_hdr h = { .genctr = htole64(exports_generation(x)) };
 

@@ -18,6 +18,7 @@
 #include "memserver/nvme/admin.h"
 #include "memserver/nvme/auth.h"
 #include "memserver/nvme/login.h"
+#include "memserver/nvme/tls.h"
 
 static uint16_t bad_param(uint32_t where, uint32_t *ret_dw0)
 {
@@ -77,6 +78,8 @@ static uint16_t check_connect(struct nvme_queue *q, const struct nvme_connect *c
 		conn_warn(q->c, "host %s is not allowed", who->hostnqn);
 		return NVME_SC_CONNECT_HOST | NVME_SC_DNR;
 	}
+	if (conn_nvme_tls(q->c) && !nvme_tls_admits(conn_nvme_tls(q->c), q->c, who))
+		return NVME_SC_CONNECT_HOST | NVME_SC_DNR;
 	return check_keys(q, who);
 }
 
@@ -129,6 +132,7 @@ static uint16_t new_ctrl(struct nvme_queue *q, const struct nvme_connect *cmd,
 {
 	if (nvme_ctrl_new(e, who, q->c, &q->ctrl) < 0)
 		return NVME_SC_CONNECT_BUSY;
+	q->ctrl->encrypted = conn_is_tls(q->c);
 	q->ctrl->kato_ms = le32toh(cmd->kato_ms);
 	q->ctrl->known_genctr = exports_generation(conn_exports(q->c));
 	q->ctrl->known_size = e ? export_size(e) : 0;
@@ -172,6 +176,13 @@ static uint16_t connect_io(struct nvme_queue *q, const struct nvme_connect_data 
 {
 	uint16_t status = nvme_ctrl_join(who, q->qid, &q->ctrl, ret_dw0);
 
+	if (!status && q->ctrl->encrypted && !conn_is_tls(q->c)) {
+		conn_warn(q->c,
+			  "host %s wants a queue in the clear for controller %u, which "
+			  "came over TLS",
+			  who->hostnqn, q->ctrl->cntlid);
+		return NVME_SC_CONNECT_HOST | NVME_SC_DNR;
+	}
 	q->authed = !conn_nvme_auth(q->c);
 	return status || !q->authed ? status : take_up(q);
 }

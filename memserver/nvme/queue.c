@@ -20,6 +20,7 @@
 #include "memserver/nvme/fabrics.h"
 #include "memserver/nvme/io.h"
 #include "memserver/nvme/login.h"
+#include "memserver/nvme/tls.h"
 
 #define X(name, text) text,
 static const char *const state_names[] = { NVME_QUEUE_STATES(X) };
@@ -153,6 +154,20 @@ static ssize_t receive_icreq(struct nvme_queue *q, const uint8_t *data, size_t l
 	return sizeof(struct nvme_icreq);
 }
 
+/* The first bytes of a connection: of its handshake, or in the clear or from within TLS
+ * an ICReq. */
+static ssize_t receive_first(struct nvme_queue *q, const uint8_t *data, size_t len)
+{
+	struct nvme_tls *tls = conn_nvme_tls(q->c);
+	int r = 0;
+
+	if (tls && !conn_is_tls(q->c))
+		r = nvme_tls_begin(tls, q->c, *data);
+	if (r)
+		return r < 0 ? r : 0;
+	return receive_icreq(q, data, len);
+}
+
 /* A capsule that is taken whole: Fabrics and admin commands. */
 static ssize_t receive_control(struct nvme_queue *q, const uint8_t *data, size_t len,
 			       const struct nvme_frame *f)
@@ -280,7 +295,7 @@ static ssize_t nvme_receive(struct conn *c, const uint8_t *data, size_t len)
 	q->seen_ns = conn_now(c);
 	switch (q->state) {
 	case NVME_QUEUE_INIT:
-		return receive_icreq(q, data, len);
+		return receive_first(q, data, len);
 	case NVME_QUEUE_PDU:
 		return receive_pdu(q, data, len);
 	case NVME_QUEUE_DIGEST:

@@ -7,12 +7,14 @@ return what the target says. Server starts a memserver of its own. Tap prints re
 import os
 import random
 import shutil
+import signal
 import socket
 import struct
 import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 
 ICREQ, ICRESP, H2C_TERM, C2H_TERM, CMD, RSP, H2C_DATA, C2H_DATA, R2T = (
     0, 1, 2, 3, 4, 5, 6, 7, 9)
@@ -90,8 +92,7 @@ def sqe(opcode, cid, nsid=0, flags=0x40, cdw2=0, cdw3=0, sgl_=b'', cdw10=0, cdw1
 
 class Queue:
     def __init__(self, port, hdgst=False, ddgst=False, hpda=0, ic=True, timeout=60):
-        self.s = socket.create_connection(('127.0.0.1', port), timeout=timeout)
-        self.s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.s = self.dial(port, timeout)
         self.hdgst, self.ddgst, self.cid = hdgst, ddgst, 0
         self.flow, self.nsid, self.cntlid = False, None, None
         if ic:
@@ -100,6 +101,11 @@ class Queue:
             assert r.type == ICRESP and r.plen == 128
             pfv, self.cpda, digest, self.maxh2c = struct.unpack_from('<HBBI', r.header, 8)
             assert (pfv, self.cpda, digest) == (0, 0, hdgst | ddgst << 1)
+
+    def dial(self, port, timeout):
+        s = socket.create_connection(('127.0.0.1', port), timeout=timeout)
+        s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return s
 
     def close(self):
         self.s.close()
@@ -302,9 +308,10 @@ class Controller:
     """An enabled controller with `n` I/O queues, as a well-behaved host makes it."""
 
     def __init__(self, port, n=1, sub=None, sqsize=31, io_sqsize=127, flow=False, kato=0,
-                 **queue):
+                 queue_type=Queue, **queue):
+        self.queue_type = queue_type
         self.port, self.sub, self.flow, self.options = port, sub, flow, queue
-        self.admin = Queue(port, **queue)
+        self.admin = queue_type(port, **queue)
         cqe = self.admin.connect(sub, sqsize=sqsize, flow=flow, kato=kato)
         assert cqe.status == 0, f'connect: {cqe.status:#x}'
         self.admin.enable()
@@ -318,7 +325,7 @@ class Controller:
             self.add(qid, io_sqsize)
 
     def add(self, qid, sqsize=127):
-        q = Queue(self.port, **self.options)
+        q = self.queue_type(self.port, **self.options)
         cqe = q.connect(self.sub, qid, self.admin.cntlid, sqsize, self.flow)
         assert cqe.status == 0, f'connect of queue {qid}: {cqe.status:#x}'
         q.nsid = self.nsid
@@ -405,6 +412,57 @@ class Server:
     def __exit__(self, *_):
         if self.alive():
             self.stop()
+
+
+def until(true):
+    end = time.monotonic() + 120
+    while not true():
+        assert time.monotonic() < end, 'waited two minutes'
+        time.sleep(0.02)
+
+
+class HostsServer(Server):
+    """A memserver with a file of hosts, `usual` lines at first, given to it by `flag`."""
+
+    def __init__(self, flag, usual, *flags, **more):
+        self.hosts = f'/dev/shm/nvme-hosts.{os.getpid()}.{time.monotonic_ns()}'
+        self.metrics = free_port()
+        hosts(self, *usual)
+        super().__init__(flag, self.hosts, '--max-conns=3000', f'--metrics=127.0.0.1:{self.metrics}',
+                         *flags, **more)
+        # A listening door is not all: control and metrics come after it.
+        until(lambda: 'ready: nvme-discovery' in self.said())
+
+    def __exit__(self, *_):
+        super().__exit__()
+        os.unlink(self.hosts)
+
+    def ctl(self, *args):
+        return subprocess.run([os.path.join(os.path.dirname(self.cmd[0]), 'memctl'), '-s',
+                               f'{self.dir}/ctl', *args], capture_output=True, text=True, timeout=120)
+
+    def metric(self, name):
+        with urllib.request.urlopen(f'http://127.0.0.1:{self.metrics}/metrics', timeout=120) as f:
+            for line in f.read().decode().splitlines():
+                if line.startswith(f'memserver_{name} '):
+                    return int(line.split()[1])
+        raise AssertionError(f'no metric {name}')
+
+
+def hosts(s, *lines):
+    """Writes the file of hosts."""
+    with open(s.hosts + '.new', 'w', opener=lambda p, f: os.open(p, f, 0o600)) as f:
+        f.write('\n'.join(lines) + '\n')
+    os.rename(s.hosts + '.new', s.hosts)
+
+
+def reload(s, how):
+    said = len(s.said())
+    if how == 'SIGHUP':
+        s.p.send_signal(signal.SIGHUP)
+    else:
+        assert s.ctl('reload').returncode == 0
+    until(lambda: 'read again' in s.said()[said:] or 'kept as it was' in s.said()[said:])
 
 
 class Tap:

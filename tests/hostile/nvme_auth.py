@@ -29,49 +29,14 @@ FLOOD = 'nqn.2014-08.org.nvmexpress:flood'
 WITNESS = os.urandom(BLOCK)
 
 
-def hosts(s, *lines):
-    """Writes the file of hosts."""
-    with open(s.hosts + '.new', 'w', opener=lambda p, f: os.open(p, f, 0o600)) as f:
-        f.write('\n'.join(lines) + '\n')
-    os.rename(s.hosts + '.new', s.hosts)
-
-
 USUAL = (f'host {HOSTNQN} key={secret(KEY, 1)} controller={secret(CTRL_KEY, 2)}',
          f'host {BOB} key={secret(OTHER_KEY)} exports=bobs,more',
          f'host {FLOOD} key={secret(FLOOD_KEY)} exports=bobs')
 
 
-class AuthServer(Server):
+class AuthServer(HostsServer):
     def __init__(self, *flags):
-        self.hosts = f'/dev/shm/nvme-hosts.{os.getpid()}.{time.monotonic_ns()}'
-        self.metrics = free_port()
-        hosts(self, *USUAL)
-        super().__init__('--nvme-auth', self.hosts, '--max-conns=3000', f'--metrics=127.0.0.1:{self.metrics}',
-                         *flags, export=('64M', 'bobs=64M'))
-        # A listening door is not all: control and metrics come after it.
-        until(lambda: 'ready: nvme-discovery' in self.said())
-
-    def __exit__(self, *_):
-        super().__exit__()
-        os.unlink(self.hosts)
-
-    def ctl(self, *args):
-        return subprocess.run([os.path.join(os.path.dirname(self.cmd[0]), 'memctl'), '-s',
-                               f'{self.dir}/ctl', *args], capture_output=True, text=True, timeout=120)
-
-    def metric(self, name):
-        with urllib.request.urlopen(f'http://127.0.0.1:{self.metrics}/metrics', timeout=120) as f:
-            for line in f.read().decode().splitlines():
-                if line.startswith(f'memserver_{name} '):
-                    return int(line.split()[1])
-        raise AssertionError(f'no metric {name}')
-
-
-def until(true):
-    end = time.monotonic() + 120
-    while not true():
-        assert time.monotonic() < end, 'waited two minutes'
-        time.sleep(0.02)
+        super().__init__('--nvme-auth', USUAL, *flags, export=('64M', 'bobs=64M'))
 
 
 def connected(s, sub=None, host=HOSTNQN):
@@ -575,15 +540,6 @@ def unfinished_at(s):
 
 
 # ---- keys that change ----
-
-def reload(s, how):
-    said = len(s.said())
-    if how == 'SIGHUP':
-        s.p.send_signal(signal.SIGHUP)
-    else:
-        assert s.ctl('reload').returncode == 0
-    until(lambda: 'read again' in s.said()[said:] or 'kept as it was' in s.said()[said:])
-
 
 def rotation(how):
     def f(s):

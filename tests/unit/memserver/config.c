@@ -91,14 +91,14 @@ static void everything(void **state)
 		      "--allow 10.0.0.0/8 --allow nqn.x --control /c --metrics off "
 		      "--pool /p --pool-limit 3G --reserve 0"),
 		CONFIG_GO);
-	assert_shown(
-		"export=a=1073741824 "
-		"export=b-2=2097152,quota=1048576,bandwidth=3145728,iops=50 "
-		"nvme=127.0.0.1:4421 nvme=[fd00::1]:1 discovery=off "
-		"nbd=unix:/x nbd=10.0.0.1:10809 iscsi=off allow=10.0.0.0/8 allow=nqn.x "
-		"open=no client-bandwidth=4M client-iops=60 client-quota=5M "
-		"nbd-tls=off "
-		"control=/c metrics=off pool=/p pool-limit=3G reserve=0 ");
+	assert_shown("export=a=1073741824 "
+		     "export=b-2=2097152,quota=1048576,bandwidth=3145728,iops=50 "
+		     "nvme=127.0.0.1:4421 nvme=[fd00::1]:1 discovery=off "
+		     "nbd=unix:/x nbd=10.0.0.1:10809 nvme-tls=off iscsi=off "
+		     "allow=10.0.0.0/8 allow=nqn.x "
+		     "open=no client-bandwidth=4M client-iops=60 client-quota=5M "
+		     "nbd-tls=off "
+		     "control=/c metrics=off pool=/p pool-limit=3G reserve=0 ");
 	config_fini(&cfg);
 	assert_int_equal(flags("--huge --numa-node 1 --threads 3 --no-spin "
 			       "--max-conns 9 --log-level debug --open=yes"),
@@ -240,7 +240,7 @@ static void doors_off(void **state)
 	assert_shown("nvme=off discovery=off nbd=127.0.0.1:10809 ");
 	config_fini(&cfg);
 	assert_int_equal(flags("--nbd 1 --nbd off --nbd 2"), CONFIG_GO);
-	assert_shown("nbd=127.0.0.1:2 iscsi=off open");
+	assert_shown("nbd=127.0.0.1:2 nvme-tls=off iscsi=off open");
 	config_fini(&cfg);
 }
 
