@@ -152,8 +152,10 @@ static json_object *trouble(const struct vm *v, const struct pager_stats *s)
 	put(o, "lost_pages", s->lost_pages);
 	json_object_object_add(o, "writes_fail_now",
 			       json_object_new_boolean(v->storing_fails));
-	json_object_object_add(o, "vm_stopped",
-			       json_object_new_boolean(v->stopped_by_us));
+	json_object_object_add(
+		o, "vm_stopped",
+		json_object_new_boolean(order_state(&v->order) == ORDER_STOPPED));
+	put_text(o, "vm_order", order_text(&v->order));
 	return o;
 }
 
@@ -169,7 +171,7 @@ json_object *ctl_status(const struct vm *v)
 	put(o, "memory_bytes", s.nr_pages << GUEST_PAGE_SHIFT);
 	put(o, "limit_bytes", s.limit << GUEST_PAGE_SHIFT);
 	put(o, "resident_bytes", s.resident << GUEST_PAGE_SHIFT);
-	put(o, "unpaged_bytes", v->plug.unpaged_bytes);
+	put(o, "unpaged_bytes", plug_unpaged(&v->plug));
 	put_text(o, "policy", policy_name(v->cfg.policy));
 	put_text(o, "pin_check", pin_name(v->pin));
 	if (v->receive)

@@ -127,7 +127,7 @@ static void on_timer(void *arg)
 	struct daemon *d = arg;
 
 	if (d->vm.state == VM_PAGED)
-		plug_look(&d->vm.plug, &d->vm.guest, d->vm.cfg.qmp);
+		plug_look(&d->vm.plug);
 	if (d->metrics)
 		httpd_run(d->metrics);
 }

@@ -90,29 +90,51 @@ static int ask_qemu(const struct guest *g, const char *path, uint64_t *ret_unpag
 	return r;
 }
 
-void plug_begin(struct plug *p, const struct guest *g)
+/* In the aside: QEMU may take its time. */
+static void find_out(void *arg)
+{
+	struct plug *p = arg;
+	uint64_t shared = atomic_load(&p->shared_bytes), unpaged_bytes = 0;
+	char size[SIZE_FORMAT_MAX];
+
+	if (ask_qemu(p->g, p->qmp, &unpaged_bytes) < 0 && p->g->qemu) {
+		if (shared > plug_unpaged(p))
+			vm_warn(p->g,
+				"%s of shared memory in process %d are not paged: they "
+				"came after the attach, and stay resident, beside the "
+				"limit",
+				size_format(shared, size, sizeof(size)), p->g->pid);
+		unpaged_bytes = shared;
+	}
+	atomic_store(&p->unpaged_bytes, unpaged_bytes);
+}
+
+void plug_begin(struct plug *p, const struct guest *g, const char *qmp,
+		struct aside *aside)
 {
 	struct scan s = { .g = g };
 
 	proc_each_map(g->pid, look_at_map, &s);
-	*p = (struct plug){ .mapped_bytes = s.mapped };
+	*p = (struct plug){ .g = g,
+			    .qmp = qmp,
+			    .aside = aside,
+			    .job = { .work = find_out, .arg = p },
+			    .mapped_bytes = s.mapped };
 }
 
-void plug_look(struct plug *p, const struct guest *g, const char *qmp)
+void plug_look(struct plug *p)
 {
-	struct scan s = { .g = g };
-	char size[SIZE_FORMAT_MAX];
+	struct scan s = { .g = p->g };
 
-	if (proc_each_map(g->pid, look_at_map, &s) < 0 || s.mapped == p->mapped_bytes)
+	if (proc_each_map(p->g->pid, look_at_map, &s) < 0 ||
+	    s.mapped == p->mapped_bytes)
 		return;
-	if (ask_qemu(g, qmp, &p->unpaged_bytes) < 0 && g->qemu) {
-		if (s.shared > p->unpaged_bytes)
-			vm_warn(g,
-				"%s of shared memory in process %d are not paged: they "
-				"came after the attach, and stay resident, beside the "
-				"limit",
-				size_format(s.shared, size, sizeof(size)), g->pid);
-		p->unpaged_bytes = s.shared;
-	}
 	p->mapped_bytes = s.mapped;
+	atomic_store(&p->shared_bytes, s.shared);
+	aside_put(p->aside, &p->job);
+}
+
+uint64_t plug_unpaged(const struct plug *p)
+{
+	return atomic_load(&p->unpaged_bytes);
 }

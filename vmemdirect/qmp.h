@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * A client of QEMU's machine protocol over its unix socket (QEMU's docs/interop/
- * qmp-spec): capabilities, one command at a time, events dropped. Main thread only;
- * every call waits at most five seconds.
+ * qmp-spec): capabilities, one command at a time, events dropped. One thread at a time
+ * for each struct; every call waits, at most five seconds: never from the event loop.
  *
  * libvirt keeps a domain's monitor to itself; it passes commands on: the path
  * "virsh:DOMAIN" runs `virsh qemu-monitor-command` for each.

@@ -43,6 +43,7 @@ struct receive {
 	void *arg;
 	uint64_t last_bytes;
 	bool ended;
+	bool spoilt; /* the destination was given a part: it can do nothing else any more */
 	char dir_socket[sizeof(((struct sockaddr_un *)0)->sun_path)];
 };
 
@@ -325,9 +326,7 @@ static void on_end(void *arg, uint32_t events)
 		summary(r);
 	if (s.state == HANDOVER_UNCLEAR)
 		say_unclear(r->vm);
-	/* One that was given a part of it can do nothing else any more. */
-	if (s.state == HANDOVER_FAILED && s.forwarded_bytes)
-		qmp_once(r->vm->cfg.qmp, "quit", NULL, NULL, NULL);
+	r->spoilt = s.state == HANDOVER_FAILED && s.forwarded_bytes;
 	r->end(r->arg, s.state != HANDOVER_FAILED);
 }
 
@@ -504,6 +503,8 @@ void receive_close(struct receive *r)
 		inbox_cancel(r->inbox);
 	router_free(r->router);
 	inbox_close(r->inbox);
+	if (r->spoilt)
+		qmp_once(r->vm->cfg.qmp, "quit", NULL, NULL, NULL);
 	r->vm->receive = NULL;
 	if (r->dir_socket[0])
 		unlink(r->dir_socket);

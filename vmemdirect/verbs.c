@@ -288,6 +288,8 @@ static void print_status(json_object *s)
 		       " wrong checksums, %" PRIu64 " write errors\n",
 		       number(x, "read_errors"), number(x, "bad_hashes"),
 		       number(x, "write_errors"));
+	if (*text(x, "vm_order"))
+		printf("  STOPPED     %s\n", text(x, "vm_order"));
 }
 
 static int ask_for_watch(void *arg, json_object *req, json_object **ret, char *error)

@@ -21,7 +21,6 @@
 #include "vmemdirect/attach/proc.h"
 #include "vmemdirect/find.h"
 #include "vmemdirect/migrate/handover.h"
-#include "vmemdirect/qmp.h"
 #include "vmemdirect/tier/spill.h"
 
 #define RESUME_WAIT_S 30
@@ -304,11 +303,17 @@ int vm_open(const struct config *cfg, struct vm *ret)
 		v.guest.block[i].fd = -1;
 	/* The pager keeps pointers into the struct. */
 	*ret = v;
+	r = aside_new(&ret->aside);
+	if (r < 0) {
+		log_err("no thread: %s", strerror(-r));
+		return r;
+	}
 	pin_open(cfg->pin, &ret->pin);
 	if (cfg->auto_resume && was_killed(ret))
 		ret->cfg.resume = true;
 	r = ret->cfg.resume ? open_again(ret) : open_new(ret);
 	if (r < 0) {
+		aside_free(ret->aside);
 		pager_free(ret->pager);
 		pin_close(ret->pin);
 		if (!ret->cfg.resume)
@@ -318,7 +323,8 @@ int vm_open(const struct config *cfg, struct vm *ret)
 		attach_close(&ret->guest);
 		return r;
 	}
-	plug_begin(&ret->plug, &ret->guest);
+	order_init(&ret->order, &ret->guest, ret->cfg.qmp, ret->aside);
+	plug_begin(&ret->plug, &ret->guest, ret->cfg.qmp, ret->aside);
 	vm_info(&ret->guest, "%s process %d: %s of memory in %s, the rest on %s",
 		ret->cfg.resume ? "again paging"
 		: cfg->receive  ? "ready to receive into"
@@ -332,74 +338,6 @@ int vm_open(const struct config *cfg, struct vm *ret)
 
 /* ---- while it runs ---- */
 
-/*
- * QEMU answers "stop" when all processors stand. One that waits for the page that is lost
- * does so only when it has got it: then there is no answer now, but the order holds.
- */
-static void stop_vm(struct vm *v)
-{
-	struct qmp *q = NULL;
-	int r;
-
-	if (!v->cfg.qmp[0] || v->stopped_by_us)
-		return;
-	r = qmp_open(v->cfg.qmp, &q);
-	if (r < 0) {
-		vm_warn(&v->guest, "QEMU could not be told to stop: %s", strerror(-r));
-		return;
-	}
-	r = qmp_command(q, "stop", NULL, NULL);
-	if (r == -ETIMEDOUT)
-		vm_note(&v->guest, "a processor waits for the page: QEMU stops when it "
-				   "is there");
-	else if (r < 0)
-		vm_warn(&v->guest, "QEMU could not be told to stop: %s", strerror(-r));
-	v->stopped_by_us = !r || r == -ETIMEDOUT;
-	qmp_close(q);
-}
-
-#define CONT_TRIES 60
-
-/* One attempt: 0: it runs; -EAGAIN: it was told to, and does not; -errno. */
-static int try_continue(const char *path)
-{
-	const struct timespec nap = { .tv_nsec = 100 * 1000000 };
-	json_object *o = NULL, *running;
-	struct qmp *q = NULL;
-	int r = qmp_open(path, &q);
-
-	if (!r)
-		r = qmp_command(q, "cont", NULL, NULL);
-	if (!r)
-		nanosleep(&nap, NULL);
-	if (!r)
-		r = qmp_command(q, "query-status", NULL, &o);
-	if (!r && (!json_object_object_get_ex(o, "running", &running) ||
-		   !json_object_get_boolean(running)))
-		r = -EAGAIN;
-	json_object_put(o);
-	qmp_close(q);
-	return r;
-}
-
-/* The stop may still be under way, and come after the order to go on: it is told until it
- * runs. */
-static void continue_vm(struct vm *v)
-{
-	int r = -EAGAIN;
-
-	if (!v->stopped_by_us)
-		return;
-	for (int i = 0; (r == -ETIMEDOUT || r == -EAGAIN) && i < CONT_TRIES; i++)
-		r = try_continue(v->cfg.qmp);
-	v->stopped_by_us = false;
-	if (r < 0)
-		vm_err(&v->guest, "QEMU could not be told to go on (cont): %s",
-		       strerror(-r));
-	else
-		vm_note(&v->guest, "the VM goes on");
-}
-
 void vm_on_events(struct vm *v, uint32_t events)
 {
 	if (events & PAGER_LOST) {
@@ -410,13 +348,13 @@ void vm_on_events(struct vm *v, uint32_t events)
 			       "the page is tried again every second",
 			       vm_where(v));
 		v->losing = true;
-		stop_vm(v);
+		order_stop(&v->order);
 	}
-	/* Both may have come while QEMU was asked. What is lost still is told again. */
+	/* Both may have come at once. What is lost still is told again. */
 	if (events & PAGER_RECOVERED) {
 		vm_note(&v->guest, "the page could be read after all");
 		v->losing = false;
-		continue_vm(v);
+		order_continue(&v->order);
 	}
 	if (events & PAGER_STORE_FAILED)
 		v->storing_fails = true;
@@ -488,6 +426,7 @@ void vm_close(struct vm *v)
 		    v->state == VM_RECEIVING;
 	char path[sizeof(v->dir) + 16];
 
+	aside_free(v->aside);
 	pager_stop(v->pager, over);
 	pager_free(v->pager);
 	pin_close(v->pin);

@@ -9,8 +9,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "vmemdirect/aside.h"
 #include "vmemdirect/config.h"
 #include "vmemdirect/guest.h"
+#include "vmemdirect/order.h"
 #include "vmemdirect/pager/page.h"
 #include "vmemdirect/pager/pager.h"
 #include "vmemdirect/pager/pin.h"
@@ -40,7 +42,8 @@ struct vm {
 	uint64_t lost_events;
 	struct receive *receive; /* borrowed; NULL: it did not migrate in */
 	bool losing;             /* a page that cannot be read is said already */
-	bool stopped_by_us;      /* by QMP, because a page was lost */
+	struct aside *aside;     /* owned: what may wait for QEMU */
+	struct order order;      /* to stop, because a page was lost, and to go on */
 	char dir[CONFIG_PATH_MAX + GUEST_NAME_MAX]; /* journal and control socket */
 };
 
@@ -59,7 +62,7 @@ void vm_path(const char *state_dir, const char *name, const char *file, char *bu
  * memory, *ret_need and *ret_have say by how much. */
 int vm_detach(struct vm *v, uint64_t *ret_need, uint64_t *ret_have);
 
-/* What the pager told: events of pager.h. */
+/* What the pager told: events of pager.h. Never waits. */
 void vm_on_events(struct vm *v, uint32_t events);
 
 /* The process has ended. */

@@ -10,6 +10,7 @@ import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), ".."))
+from libmonitor import Monitor  # noqa: E402
 from libpaging import B, MIB, T, Limit, Paged, check, main, refused, wait_until  # noqa: E402
 from libspill import RAM, SubHost, finish, paged, place, spilled, wait_rested, wait_said, wait_state  # noqa: E402
 
@@ -114,6 +115,54 @@ def away():
     wait_said(daemon, "the page could be read after all")
     check(daemon.status()["trouble"]["lost_pages"] >= 1, daemon.status())
     finish(process, daemon, host)
+
+
+def wait_order(daemon, text):
+    wait_until(lambda: daemon.status()["trouble"]["vm_order"] == text, f"'{text}'", 120, daemon.child)
+
+
+@spilled("a QEMU that does not answer when it is told to stop keeps nobody waiting; it goes on when the page is there")
+def silent_qemu():
+    for silence in ("stop", "greeting"):
+        host, monitor = SubHost(), Monitor(name=silence)
+        process, daemon = paged("--qmp", monitor.path, *host.spill(), name=silence)
+        wait_rested(daemon)
+        monitor.withhold(silence)
+        host.kill()
+        process.send("verify")
+        wait_order(daemon, "VM stop asked, QEMU has not answered")
+        said = daemon.verb("status").stdout
+        check("VM stop asked, QEMU has not answered" in said, said)
+        check(not daemon.status()["trouble"]["vm_stopped"] and monitor.running, "it has not stopped yet")
+        monitor.release()
+        wait_order(daemon, "VM stopped")
+        check(daemon.status()["trouble"]["vm_stopped"] and not monitor.running, monitor.asked)
+        host.start()
+        check(process.answer() == "ok", "verify")
+        wait_order(daemon, "")
+        check(monitor.running, monitor.asked)
+        wait_said(daemon, "the VM goes on")
+        finish(process, daemon, host)
+        monitor.close()
+
+
+@spilled("a page that comes back before QEMU could be told to stop: it is not stopped any more")
+def stop_overtaken():
+    host, monitor = SubHost(), Monitor()
+    process, daemon = paged("--qmp", monitor.path, *host.spill())
+    wait_rested(daemon)
+    monitor.withhold("greeting")
+    host.kill()
+    process.send("verify")
+    wait_order(daemon, "VM stop asked, QEMU has not answered")
+    host.start()
+    check(process.answer() == "ok", "verify")
+    wait_said(daemon, "the page could be read after all")
+    monitor.release()
+    wait_order(daemon, "")
+    check("stop" not in monitor.asked and monitor.running, monitor.asked)
+    finish(process, daemon, host)
+    monitor.close()
 
 
 @spilled("a sub-host that stands still is dropped, what it was sent is not mixed up with what comes later")

@@ -139,4 +139,19 @@ def mirrored_working():
     check(dst.wait_for("pagework: verified") == VERIFIED, dst.lines[-3:])
 
 
+@spilled("the only sub-host dies under a working guest: vmemdirect answers whatever QEMU does, and the guest goes on")
+def only_one_dies():
+    host = SubHost("200M")
+    dst, receive = working(*spill(host))
+    host.kill()
+    wait_until(lambda: receive.status()["trouble"]["vm_order"] != "", "QEMU to be told to stop", 120, receive.child)
+    check(receive.status()["trouble"]["lost_pages"] > 0, receive.status()["trouble"])
+    host.start()
+    wait_until(lambda: receive.status()["trouble"]["vm_order"] == "", "the VM to go on", 240, receive.child)
+    wait_until(lambda: dst.status() == "running", "QEMU to say so", 60, receive.child)
+    receive.verb("set", "--ram", "200M")
+    dst.go()
+    check(dst.wait_for("pagework: verified") == VERIFIED, dst.lines[-3:])
+
+
 main()
