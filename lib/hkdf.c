@@ -79,8 +79,9 @@ int hkdf_expand(enum hkdf_hash hash, const uint8_t *prk, const uint8_t *info,
 		      len, ret);
 }
 
-int hkdf_expand_label(enum hkdf_hash hash, const uint8_t *prk, const char *label,
-		      const uint8_t *ctx, size_t ctx_len, uint8_t *ret)
+/* Derives hkdf_len bytes, of which `len` are what was asked for. */
+static int expand_label(enum hkdf_hash hash, const uint8_t *prk, const char *label,
+			const uint8_t *ctx, size_t ctx_len, size_t len, uint8_t *ret)
 {
 	uint8_t info[2 + 1 + sizeof(LABEL_PREFIX) - 1 + HKDF_LABEL_MAX + 1 +
 		     HKDF_CTX_MAX];
@@ -89,7 +90,7 @@ int hkdf_expand_label(enum hkdf_hash hash, const uint8_t *prk, const char *label
 	if (n > HKDF_LABEL_MAX || ctx_len > HKDF_CTX_MAX)
 		return -EINVAL;
 	info[at++] = 0;
-	info[at++] = (uint8_t)hkdf_len(hash);
+	info[at++] = (uint8_t)len;
 	info[at++] = (uint8_t)(prefix + n);
 	memcpy(info + at, LABEL_PREFIX, prefix);
 	memcpy(info + at + prefix, label, n);
@@ -98,4 +99,24 @@ int hkdf_expand_label(enum hkdf_hash hash, const uint8_t *prk, const char *label
 	if (ctx_len)
 		memcpy(info + at, ctx, ctx_len);
 	return hkdf_expand(hash, prk, info, at + ctx_len, ret);
+}
+
+int hkdf_expand_label(enum hkdf_hash hash, const uint8_t *prk, const char *label,
+		      const uint8_t *ctx, size_t ctx_len, uint8_t *ret)
+{
+	return expand_label(hash, prk, label, ctx, ctx_len, hkdf_len(hash), ret);
+}
+
+int hkdf_expand_short(enum hkdf_hash hash, const uint8_t *prk, const char *label,
+		      uint8_t *ret, size_t ret_len)
+{
+	uint8_t whole[HKDF_MAX];
+	int r = ret_len > hkdf_len(hash)
+			? -EINVAL
+			: expand_label(hash, prk, label, NULL, 0, ret_len, whole);
+
+	if (r == 0)
+		memcpy(ret, whole, ret_len);
+	explicit_bzero(whole, sizeof(whole));
+	return r;
 }

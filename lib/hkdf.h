@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * HKDF (RFC 5869) by HMAC with SHA-256 or SHA-384, and the labels that TLS 1.3 puts
- * around what is derived (RFC 8446, 7.1). Everything that is derived here is as long as
- * the hash. Any thread; allocates: not on the serving path. 0 or -ENOMEM.
+ * around what is derived (RFC 8446, 7.1). What is derived is as long as the hash unless
+ * a length is given. Any thread; allocates: not on the serving path. 0 or -ENOMEM.
  */
 #ifndef LIB_HKDF_H
 #define LIB_HKDF_H
@@ -31,5 +31,9 @@ int hkdf_expand(enum hkdf_hash hash, const uint8_t *prk, const uint8_t *info,
 /* HKDF-Expand-Label. -EINVAL too: label or context is too long. */
 int hkdf_expand_label(enum hkdf_hash hash, const uint8_t *prk, const char *label,
 		      const uint8_t *ctx, size_t ctx_len, uint8_t *ret);
+
+/* The same for `ret_len` bytes, at most hkdf_len: keys and IVs (RFC 8446, 7.3). */
+int hkdf_expand_short(enum hkdf_hash hash, const uint8_t *prk, const char *label,
+		      uint8_t *ret, size_t ret_len);
 
 #endif

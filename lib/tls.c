@@ -261,6 +261,7 @@ int tls_server_new(const struct tls_files *f, struct tls **ret, char *error)
 	if (f->psk)
 		SSL_CTX_set_psk_server_callback(t->ctx, find_psk);
 	t->server = true;
+	SSL_CTX_set_keylog_callback(t->ctx, tls_ktls_keylog);
 	*ret = t;
 	return 0;
 }

@@ -10,6 +10,10 @@
  * are its own and made with it: after the handshake sending and receiving take no new
  * memory (OpenSSL 3.0 takes two small blocks a record from malloc's cache of the thread
  * and gives them back at once), but for a peer's rare key update.
+ *
+ * Where the kernel has its module tls loaded, a server's TCP session of TLS 1.3 with
+ * AES-GCM is sent by the kernel, straight from the caller's memory; receiving stays with
+ * OpenSSL. Such a session ends if the peer asks us to change our keys (RFC 8446, 4.6.3).
  */
 #ifndef LIB_TLS_H
 #define LIB_TLS_H
@@ -124,7 +128,7 @@ bool tls_peer_is(const struct tls_session *s, const char *name);
 /* The name of the shared key that the peer has proved to have; "": none. */
 const char *tls_psk_id(const struct tls_session *s);
 
-/* "TLSv1.3 TLS_AES_256_GCM_SHA384", for logs. */
+/* "TLSv1.3 TLS_AES_256_GCM_SHA384", with ", sent by the kernel" where it is; for logs. */
 void tls_describe(const struct tls_session *s, char *buf, size_t len);
 
 #endif

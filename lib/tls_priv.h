@@ -46,6 +46,7 @@ struct tls_session {
 	bool eof;    /* the socket has ended */
 	bool broken; /* a fatal error was met */
 	bool said_bye;
+	bool ktls; /* the kernel encrypts what is sent; what OpenSSL writes is dropped */
 	short wants;
 
 	bool psk_known; /* the last name offered is one of ours */
@@ -57,6 +58,10 @@ struct tls_session {
 	char error[TLS_ERROR_MAX];
 	size_t nr_names;
 	char names[TLS_NAMES][TLS_NAME_MAX];
+
+	uint8_t secret
+		[48]; /* what the server's keys are derived from, in a handshake */
+	size_t secret_len;
 
 	uint32_t in_len, in_done, out_len, out_done;
 	uint8_t in[TLS_IN];
@@ -73,5 +78,14 @@ int tls_offers_parse(const uint8_t *ext, size_t len, struct tls_offer *offers,
 
 /* tls.c: a context as all are; `error` as everywhere. */
 int tls_common(const SSL_METHOD *method, bool only_13, struct tls **ret, char *error);
+
+/* tls_ktls.c: OpenSSL's callback; notes the server's secret. */
+void tls_ktls_keylog(const SSL *ssl, const char *line);
+
+/* After a handshake, everything sent: has the kernel encrypt from now on, if it can. */
+void tls_ktls_start(struct tls_session *s);
+
+/* Our goodbye by the kernel. */
+void tls_ktls_bye(struct tls_session *s);
 
 #endif

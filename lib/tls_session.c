@@ -42,6 +42,8 @@ static int bio_write(BIO *b, const char *from, int len)
 	struct tls_session *s = BIO_get_data(b);
 
 	BIO_clear_retry_flags(b);
+	if (s->ktls) /* an alert: the end says as much */
+		return len;
 	if ((uint32_t)len > TLS_OUT - s->out_len)
 		tls_flush(s);
 	if ((uint32_t)len > TLS_OUT - s->out_len) {
@@ -276,8 +278,8 @@ const char *tls_psk_id(const struct tls_session *s)
 
 void tls_describe(const struct tls_session *s, char *buf, size_t len)
 {
-	snprintf(buf, len, "%s %s", SSL_get_version(s->ssl),
-		 SSL_get_cipher_name(s->ssl));
+	snprintf(buf, len, "%s %s%s", SSL_get_version(s->ssl),
+		 SSL_get_cipher_name(s->ssl), s->ktls ? ", sent by the kernel" : "");
 }
 
 /* ---- the socket's side of the buffers ---- */
@@ -390,6 +392,9 @@ int tls_handshake(struct tls_session *s)
 	/* What came behind the handshake waits in the buffer. */
 	s->dry = s->in_done == s->in_len && !SSL_has_pending(s->ssl);
 	know_peer(s);
+	if (!tls_unsent(s))
+		tls_ktls_start(s);
+	explicit_bzero(s->secret, sizeof(s->secret));
 	return 0;
 }
 
@@ -420,9 +425,17 @@ static ssize_t decrypt(struct tls_session *s, void *to, size_t len)
 	if (s->broken)
 		return -1;
 	ERR_clear_error();
-	if (SSL_read_ex(s->ssl, to, len, &n) == 1)
+	error = SSL_read_ex(s->ssl, to, len, &n) == 1 ? SSL_ERROR_NONE
+						      : SSL_get_error(s->ssl, 0);
+	/* OpenSSL would answer with what is written next. */
+	if (s->ktls && SSL_get_key_update_type(s->ssl) != SSL_KEY_UPDATE_NONE) {
+		s->broken = true;
+		snprintf(s->error, sizeof(s->error),
+			 "TLS: it asks us to change keys, which the kernel can't");
+		return -1;
+	}
+	if (error == SSL_ERROR_NONE)
 		return (ssize_t)n;
-	error = SSL_get_error(s->ssl, 0);
 	if (error == SSL_ERROR_WANT_WRITE) /* an answer to a key update has no room */
 		return 0;
 	if (error == SSL_ERROR_WANT_READ) {
@@ -509,6 +522,8 @@ ssize_t tls_sendmsg(struct tls_session *s, const struct msghdr *m)
 	uint8_t record[TLS_PLAIN];
 	size_t total = 0, i = 0, at = 0, n, written;
 
+	if (s->ktls)
+		return sendmsg(s->fd, m, MSG_DONTWAIT | MSG_NOSIGNAL);
 	for (;;) {
 		if (TLS_OUT - s->out_len < TLS_ROOM)
 			tls_flush(s);
@@ -537,6 +552,10 @@ void tls_bye(struct tls_session *s)
 	if (s->said_bye || s->broken || SSL_in_init(s->ssl))
 		return;
 	s->said_bye = true;
+	if (s->ktls) {
+		tls_ktls_bye(s);
+		return;
+	}
 	ERR_clear_error();
 	SSL_shutdown(s->ssl);
 	ERR_clear_error();
