@@ -40,7 +40,7 @@ int nvme_fabrics_ready(void)
 }
 
 /* Read without having written, the device lists the options it takes (Linux 5.17). */
-bool nvme_fabrics_has_auth(void)
+static bool has_option(const char *option)
 {
 	_cleanup_close_ int fd = open(DEVICE, O_RDWR | O_CLOEXEC);
 	char known[4096];
@@ -49,7 +49,17 @@ bool nvme_fabrics_has_auth(void)
 	if (n < 0)
 		return false;
 	known[n] = '\0';
-	return strstr(known, "dhchap_secret=%s") != NULL;
+	return strstr(known, option) != NULL;
+}
+
+bool nvme_fabrics_has_auth(void)
+{
+	return has_option("dhchap_secret=%s");
+}
+
+bool nvme_fabrics_has_tls(void)
+{
+	return has_option("tls_key=%d");
 }
 
 /* The kernel's log, from now on; it alone says why a controller was refused. */

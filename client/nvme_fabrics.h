@@ -13,6 +13,9 @@ int nvme_fabrics_ready(void);
 /* Does the kernel know secrets? It writes what it does not know into its log. */
 bool nvme_fabrics_has_auth(void);
 
+/* Does it know TLS? */
+bool nvme_fabrics_has_tls(void);
+
 /*
  * Makes a controller; `controller` takes its name ("nvme0", 32 bytes). -errno is the
  * kernel's; `said` (at least 256 bytes) then takes what it wrote in its log about it,

@@ -27,6 +27,18 @@ static int add_secret(char *buf, size_t len, const char *name, const char *secre
 								     : -ENAMETOOLONG;
 }
 
+/* ",tls", and the key if it is known. */
+static int add_tls(char *buf, size_t len, const struct nvme_options *o)
+{
+	char key[32] = "";
+
+	if (!o->tls)
+		return 0;
+	if (o->tls_key)
+		snprintf(key, sizeof(key), ",tls_key=%d", o->tls_key);
+	return snprintf(buf, len, ",tls%s", key) < (int)len ? 0 : -ENAMETOOLONG;
+}
+
 int nvme_options_format(const struct nvme_options *o, char *buf, size_t len)
 {
 	bool discovery = !strcmp(o->nqn, NVME_OPTIONS_DISCOVERY);
@@ -60,7 +72,10 @@ int nvme_options_format(const struct nvme_options *o, char *buf, size_t len)
 		return -ENAMETOOLONG;
 	if (discovery) /* memserver's asks nobody */
 		return 0;
-	r = add_secret(buf + n, len - (size_t)n, "dhchap_secret", o->secret);
+	r = add_tls(buf + n, len - (size_t)n, o);
+	n += (int)strlen(buf + n);
+	if (!r)
+		r = add_secret(buf + n, len - (size_t)n, "dhchap_secret", o->secret);
 	n += (int)strlen(buf + n);
 	if (!r)
 		r = add_secret(buf + n, len - (size_t)n, "dhchap_ctrl_secret",

@@ -19,6 +19,8 @@ struct transport_options {
 	const char *auth; /* iscsi: file of CHAP secrets; borrowed from argv */
 	/* nvme-tcp: files of secrets; borrowed from argv. */
 	const char *dhchap_secret_file, *dhchap_ctrl_secret_file;
+	bool tls;                 /* nvme-tcp */
+	const char *tls_key_file; /* nvme-tcp: NULL: a key that the kernel has */
 };
 
 enum transport_state {

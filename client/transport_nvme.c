@@ -16,6 +16,7 @@
 #include "client/nvme_sysfs.h"
 #include "client/resolve.h"
 #include "client/say.h"
+#include "client/tls_key.h"
 #include "client/transport.h"
 #include "client/uevent.h"
 
@@ -98,9 +99,40 @@ static bool say_unproved(const struct nvme_options *o, int r, const char *said)
 	return true;
 }
 
+/* It is about TLS, or may be: true, and it has been said what. */
+static bool say_no_tls(const struct nvme_options *o, int r, const char *said)
+{
+	bool about_tls = strstr(said, "TLS") || strstr(said, "PSK");
+	const char *sep = said[0] ? "; the kernel says: " : "";
+
+	if (!o->tls && (r == -ECONNRESET || r == -ENOTCONN || r == -EPIPE)) {
+		say_error("%s port %u ends the connection at its first bytes: if it "
+			  "wants TLS (memserver --nvme-tls), give this host's key with "
+			  "--tls-key-file FILE%s%s",
+			  o->traddr, o->port, sep, said);
+		return true;
+	}
+	if (!o->tls || !(about_tls || r == -ENOKEY || r == -ESRCH))
+		return false;
+	if (r == -ESRCH)
+		say_error("nobody shakes hands for the kernel: tlshd must run (package "
+			  "ktls-utils)%s%s",
+			  sep, said);
+	else if (r == -ENOKEY && !o->tls_key)
+		say_error("the kernel has no key for %s and %s: give it with "
+			  "--tls-key-file FILE",
+			  o->hostnqn, o->nqn);
+	else
+		say_error("the TLS handshake with %s port %u failed: compare the keys "
+			  "here and in memserver's --nvme-tls-keys file, for %s; "
+			  "see also what tlshd logs%s%s",
+			  o->traddr, o->port, o->hostnqn, sep, said);
+	return true;
+}
+
 static void say_failed(const struct nvme_options *o, int r, const char *said)
 {
-	if (say_unproved(o, r, said))
+	if (say_no_tls(o, r, said) || say_unproved(o, r, said))
 		return;
 	switch (-r) {
 	case ECONNREFUSED:
@@ -198,6 +230,23 @@ static int read_secrets(const struct transport_options *t, struct dhchap_secret 
 	return r;
 }
 
+/* Can the kernel do what it is asked to? */
+static int check_kernel(const struct nvme_options *o)
+{
+	if (o->secret[0] && !nvme_fabrics_has_auth()) {
+		say_error("this kernel cannot authenticate: it is built without "
+			  "CONFIG_NVME_HOST_AUTH (Debian has it since 6.12)");
+		return -EOPNOTSUPP;
+	}
+	if (o->tls && !nvme_fabrics_has_tls()) {
+		say_error(
+			"this kernel has no TLS for NVMe/TCP: it is older than 6.7, or "
+			"built without CONFIG_NVME_TCP_TLS (Debian has it since 6.12)");
+		return -EOPNOTSUPP;
+	}
+	return 0;
+}
+
 static int nvme_connect(struct attachment *a, const struct transport_options *t)
 {
 	char nqn[NVME_OPTIONS_NQN_MAX + 1], traddr[NI_MAXHOST], said[256];
@@ -215,6 +264,7 @@ static int nvme_connect(struct attachment *a, const struct transport_options *t)
 		.queue_size = t->queue_size,
 		.hdr_digest = t->hdr_digest,
 		.data_digest = t->data_digest,
+		.tls = t->tls,
 	};
 	int events, n, r;
 
@@ -227,11 +277,11 @@ static int nvme_connect(struct attachment *a, const struct transport_options *t)
 		r = nvme_fabrics_ready();
 	if (!r)
 		r = hostnqn_get(&host);
-	if (!r && secret.text[0] && !nvme_fabrics_has_auth()) {
-		say_error("this kernel cannot authenticate: it is built without "
-			  "CONFIG_NVME_HOST_AUTH (Debian has it since 6.12)");
-		r = -EOPNOTSUPP;
-	}
+	if (!r)
+		r = check_kernel(&o);
+	if (!r && t->tls_key_file)
+		r = tls_key_insert("--tls-key-file", t->tls_key_file, host.nqn, nqn,
+				   &o.tls_key);
 	if (r)
 		goto out;
 	n = resolve_url(&a->url, to);

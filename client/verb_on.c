@@ -48,7 +48,9 @@ enum {
 	OPT_HDR_DIGEST,
 	OPT_DATA_DIGEST,
 	OPT_DHCHAP_SECRET,
-	OPT_DHCHAP_CTRL_SECRET
+	OPT_DHCHAP_CTRL_SECRET,
+	OPT_TLS,
+	OPT_TLS_KEY
 };
 
 static const struct option options[] = {
@@ -67,6 +69,8 @@ static const struct option options[] = {
 	{ "data-digest", no_argument, NULL, OPT_DATA_DIGEST },
 	{ "dhchap-secret-file", required_argument, NULL, OPT_DHCHAP_SECRET },
 	{ "dhchap-ctrl-secret-file", required_argument, NULL, OPT_DHCHAP_CTRL_SECRET },
+	{ "tls", no_argument, NULL, OPT_TLS },
+	{ "tls-key-file", required_argument, NULL, OPT_TLS_KEY },
 	{ NULL, 0, NULL, 0 },
 };
 
@@ -158,6 +162,13 @@ static int take_option(struct wish *w, int c)
 		return 0;
 	case OPT_DHCHAP_CTRL_SECRET:
 		w->transport.dhchap_ctrl_secret_file = optarg;
+		return 0;
+	case OPT_TLS_KEY:
+		w->transport.tls_key_file = optarg;
+		w->transport.tls = true;
+		return 0;
+	case OPT_TLS:
+		w->transport.tls = true;
 		return 0;
 	case ':':
 		return verb_usage("%s needs a value", "the last option");

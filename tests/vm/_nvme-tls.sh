@@ -33,6 +33,7 @@ write_hosts "$usual"
 modprobe nvme-tcp && modprobe tls || exit
 printf '[debug]\nloglevel=1\ntls=1\n[authenticate]\nkeyrings=.nvme;\n' >"$T/tlshd.conf"
 tlshd -s -c "$T/tlshd.conf" >"$T/tlshd.log" 2>&1 &
+tlshd=$!
 check "tlshd runs" wait_for 60 grep -q "Keyring '.nvme' linked" "$T/tlshd.log"
 server || exit
 dd if=/dev/urandom of="$T/data" bs=1M count=8 2>/dev/null
@@ -126,6 +127,38 @@ check "with the secret the host gets in" connect default --tls -S "$secret"
 check "proved both ways" logged "host $host proved itself by sha256 and null"
 check "its bytes are there" same
 disconnect
+
+# ---- memswap ----
+
+mkdir -p /etc/nvme
+echo $host >/etc/nvme/hostnqn
+echo $id >/etc/nvme/hostid
+(umask 077 && echo "$new_key" >"$T/key" && echo "$wrong_key" >"$T/wrong")
+on() {
+	"$B/memswap" on nvme-tcp://127.0.0.1/swap "$@"
+}
+stop
+server
+forget "$key" $host $nqn:swap 0
+refuses "memswap in the clear says how to use TLS" 1 '--tls-key-file FILE' on
+refuses "without a key that the kernel has, too" 1 'no key for .*--tls-key-file FILE' on --tls
+refuses "with a wrong one, where to look" 1 'compare the keys' on --tls-key-file "$T/wrong"
+chmod 644 "$T/wrong"
+refuses "with a file that others can read, what to do" 1 'chmod 600' on --tls-key-file "$T/wrong"
+check "with the right one it swaps" on --tls-key-file "$T/key"
+check "on that device" grep "$(basename "$(device swap)")" /proc/swaps
+check "over TLS, by a key as RFC 8446 derives it" logged "PSK:NVMe1R01 $host $nqn:swap"
+dd if=/dev/urandom of=/dev/shm/filler bs=1M count=64 2>/dev/null
+mkdir /sys/fs/cgroup/small && echo 48M >/sys/fs/cgroup/small/memory.max
+check "what is swapped out over it comes back whole" sh -c "
+	echo \$\$ >/sys/fs/cgroup/small/cgroup.procs
+	cp /dev/shm/filler /dev/shm/copy && cmp /dev/shm/filler /dev/shm/copy"
+check "it was swapped out" awk 'NR > 1 && $4 > 4096 { found = 1 } END { exit !found }' /proc/swaps
+rm /dev/shm/filler /dev/shm/copy
+check "and memswap takes it back" "$B/memswap" off --all
+kill $tlshd
+wait $tlshd
+refuses "without tlshd memswap says what is missing" 1 'tlshd must run' on --tls-key-file "$T/key"
 
 check "no key is in a log" sh -c "! cat $T/memserver.log $T/tlshd.log | grep -E 'NVMeTLSkey|DHHC' && ! dmesg | grep -E 'NVMeTLSkey|DHHC'"
 kill "${server_pid[memserver]}"

@@ -22,6 +22,7 @@
 #include "client/nvme_options.h"
 #include "client/nvme_sysfs.h"
 #include "client/swaps.h"
+#include "client/tls_key.h"
 #include "client/tune.h"
 #include "client/urls_file.h"
 #include "client/uuid.h"
@@ -128,11 +129,39 @@ static void the_fabrics_options_are_those_for_swap(void **state)
 		strstr(text, ",nr_io_queues=3,queue_size=64,hdr_digest,data_digest"));
 	assert_non_null(strstr(text, ",dhchap_secret=DHHC-1:00:a+/=:"
 				     ",dhchap_ctrl_secret=DHHC-1:01:b:"));
+	assert_null(strstr(text, "tls"));
+	o.tls = true;
+	assert_int_equal(nvme_options_format(&o, text, sizeof(text)), 0);
+	assert_non_null(strstr(text, ",tls,dhchap_secret="));
+	o.tls_key = 0x1bc63b00;
+	assert_int_equal(nvme_options_format(&o, text, sizeof(text)), 0);
+	assert_non_null(strstr(text, ",tls,tls_key=465976064,dhchap_secret="));
 	o.nqn = NVME_OPTIONS_DISCOVERY;
 	assert_int_equal(nvme_options_format(&o, text, sizeof(text)), 0);
 	assert_null(strstr(text, "queue"));
 	assert_null(strstr(text, "loss"));
 	assert_null(strstr(text, "DHHC"));
+}
+
+static void the_keyring_is_found_by_its_name(void **state)
+{
+	static const char text[] =
+		"017518ed I------     1 perm 1f1f0000     0     0 keyring   .nvme.x: "
+		"empty\n"
+		"017518ee I------     1 perm 1f1f0000     0     0 psk       .nvme: 32\n"
+		"garbage\n\n"
+		"2a7518ef I--Q---    12 perm 1f3f0000     0 65534 keyring   _uid.0: "
+		"empty\n"
+		"f17518f0 I------     1 perm 1f1f0000     0     0 keyring   .nvme: 3";
+	int32_t serial = 0;
+
+	assert_int_equal(tls_key_find_keyring(text, ".nvme", &serial), 0);
+	assert_int_equal((uint32_t)serial, 0xf17518f0u);
+	assert_int_equal(tls_key_find_keyring(text, ".nvm", &serial), -ENOENT);
+	assert_int_equal(tls_key_find_keyring("", ".nvme", &serial), -ENOENT);
+	assert_int_equal(
+		tls_key_find_keyring("1 2 3 4 5 6 7 keyring .nvme", ".nvme", &serial),
+		-ENOENT);
 }
 
 static void a_value_cannot_smuggle_an_option(void **state)
@@ -304,6 +333,7 @@ int main(void)
 		cmocka_unit_test(meminfo_is_read),
 		cmocka_unit_test(the_memory_reserve_grows_with_the_ram),
 		cmocka_unit_test(the_fabrics_options_are_those_for_swap),
+		cmocka_unit_test(the_keyring_is_found_by_its_name),
 		cmocka_unit_test(a_value_cannot_smuggle_an_option),
 		cmocka_unit_test(the_kernels_answer_is_read),
 		cmocka_unit_test_setup_teardown(the_disk_of_a_controller_is_found,
