@@ -39,7 +39,7 @@ enum pager_place pager_adopted(const struct page_table *t, uint64_t pfn)
 
 uint64_t pager_room(uint64_t limit_pages)
 {
-	uint64_t high = pager_high_water(limit_pages);
+	uint64_t high = 3 * pager_least_room(limit_pages);
 
 	return limit_pages > high ? limit_pages - high : 0;
 }

@@ -388,6 +388,9 @@ static unsigned int finish(struct evictor *e)
 
 static unsigned int evict(struct evictor *e, unsigned int max)
 {
+	uint64_t before = counted(&e->p->reserved);
+	unsigned int left;
+
 	choose(e, max);
 	if (!e->nr)
 		return 0;
@@ -396,7 +399,9 @@ static unsigned int evict(struct evictor *e, unsigned int max)
 	read_bytes(e);
 	judge(e);
 	write_dirty(e);
-	return finish(e);
+	left = finish(e);
+	pager_rate(e->p, counted(&e->p->reserved) - before);
+	return left;
 }
 
 /* ---- the loop ---- */
@@ -454,10 +459,11 @@ static void report(struct evictor *e)
 }
 
 /* How many pages have to leave until there is as much room as `mark`. */
-static uint64_t missing_room(struct evictor *e, uint64_t (*mark_of)(uint64_t limit))
+static uint64_t missing_room(struct evictor *e,
+			     uint64_t (*mark_of)(const struct pager *))
 {
 	uint64_t limit = atomic_load(&e->p->limit), used = atomic_load(&e->p->used);
-	uint64_t want = mark_of(limit);
+	uint64_t want = mark_of(e->p);
 
 	if (atomic_load(&e->p->bring_back))
 		return 0;

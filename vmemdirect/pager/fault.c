@@ -20,8 +20,8 @@
 #include "lib/clock.h"
 #include "lib/log.h"
 #include "vmemdirect/pager/fill.h"
-#include "vmemdirect/pager/prefetch.h"
 #include "vmemdirect/pager/priv.h"
+#include "vmemdirect/pager/readahead.h"
 #include "vmemdirect/uffd.h"
 
 #define READ_MAX        64
@@ -40,7 +40,7 @@ struct fault_thread {
 	struct pager *p;
 	pthread_t thread;
 	struct fills *fills; /* owned */
-	struct prefetch prefetch;
+	struct readahead ahead;
 	uint64_t spin_ns;
 	unsigned int nr_waiters;
 	uint64_t back_pfn; /* where bringing back has got to */
@@ -94,66 +94,6 @@ static void fill_failed(void *arg, uint64_t pfn, int error)
 	defer(f, pfn, clock_ns(), error == -EIO ? LOST_RETRY_MS : MEMORY_RETRY_MS);
 }
 
-/* ---- reading ahead ---- */
-
-static bool is_out(const struct page *pg)
-{
-	uint32_t w = page_word(pg);
-
-	return page_state(w) == PAGE_ABSENT && (w & PAGE_STORED) && !(w & PAGE_ZERO);
-}
-
-static bool worth_reading(const struct page *pg)
-{
-	return is_out(pg) && !(page_word(pg) & PAGE_LOST);
-}
-
-/* Starts reading pages [pfn, pfn + nr), all out and in one block. False: no room, no
- * buffer. Prefetched pages never take the last room: it is for faults. */
-static bool fetch(struct fault_thread *f, uint64_t pfn, uint32_t nr, uint32_t set)
-{
-	struct page *page = f->p->t->page;
-	uint64_t spare = pager_low_water(atomic_load(&f->p->limit)) / 2;
-
-	if (!pager_reserve(f->p, nr, set ? spare : 0))
-		return false;
-	for (uint32_t i = 0; i < nr; i++)
-		page_move(&page[pfn + i], PAGE_ABSENT, PAGE_FILLING, 0, 0, NULL);
-	if (!fill_run(f->fills, pfn, nr, set)) {
-		if (set)
-			count(&f->p->prefetched, nr);
-		return true;
-	}
-	for (uint32_t i = 0; i < nr; i++)
-		page_move(&page[pfn + i], PAGE_FILLING, PAGE_ABSENT, 0, 0, NULL);
-	pager_release(f->p, nr);
-	return false;
-}
-
-static void fetch_plan(struct fault_thread *f, const struct prefetch_plan *plan)
-{
-	uint32_t set = PAGE_PREFETCHED | (plan->probe ? PAGE_PROBE : 0), i = 0, n;
-	const struct page *page = f->p->t->page;
-
-	while (i < plan->nr) {
-		uint64_t pfn = plan->pfn + (uint64_t)(plan->stride * (int64_t)i), end;
-
-		if (!worth_reading(&page[pfn])) {
-			i++;
-			continue;
-		}
-		end = guest_block_end(guest_block_of(f->p->g, pfn));
-		for (n = 1; plan->stride == 1 && n < FILL_RUN_PAGES &&
-			    i + n < plan->nr && pfn + n < end &&
-			    worth_reading(&page[pfn + n]);)
-			n++;
-		if (!fetch(f, pfn, n, set))
-			break;
-		i += n;
-	}
-	fills_kick(f->fills);
-}
-
 /* ---- one fault ---- */
 
 /* False: there was no room or no buffer; nothing has changed. */
@@ -161,7 +101,6 @@ static bool fault_absent(struct fault_thread *f, uint64_t pfn, bool write,
 			 uint64_t asked_ns)
 {
 	struct page *pg = &f->p->t->page[pfn];
-	struct prefetch_plan plan;
 	uint32_t was;
 
 	if (!pager_reserve(f->p, 1, 0))
@@ -180,8 +119,7 @@ static bool fault_absent(struct fault_thread *f, uint64_t pfn, bool write,
 		return false;
 	}
 	fills_kick(f->fills); /* first and alone */
-	if (prefetch_on_fault(&f->prefetch, pfn, &plan))
-		fetch_plan(f, &plan);
+	readahead_on_fault(&f->ahead, pfn);
 	return true;
 }
 
@@ -214,7 +152,6 @@ static bool fault_page(struct fault_thread *f, uint64_t pfn,
 		       const struct uffd_fault *why, uint64_t asked_ns)
 {
 	struct page *pg = &f->p->t->page[pfn];
-	struct prefetch_plan plan;
 
 	for (;;) {
 		enum page_state s = page_state(page_word(pg));
@@ -224,8 +161,7 @@ static bool fault_page(struct fault_thread *f, uint64_t pfn,
 			return fault_absent(f, pfn, why->write, asked_ns);
 		case PAGE_FILLING: /* whoever owns it wakes all when he is done */
 			count(&f->p->faults_inflight, 1);
-			if (prefetch_on_inflight(&f->prefetch, pfn, &plan))
-				fetch_plan(f, &plan);
+			readahead_on_inflight(&f->ahead, pfn);
 			return true;
 		case PAGE_PUNCHING:
 			if (page_flags_if(pg, PAGE_PUNCHING, PAGE_WANTED, 0)) {
@@ -295,27 +231,6 @@ static unsigned int retry_waiters(struct fault_thread *f)
 
 /* ---- bringing everything back ---- */
 
-/* Takes the next run of pages that are out, at most FILL_RUN_PAGES in one block. */
-static bool bring_back_run(struct fault_thread *f)
-{
-	struct page *page = f->p->t->page;
-	uint64_t pfn = f->back_pfn, end = f->p->t->nr_pages;
-	uint32_t nr = 1;
-
-	while (pfn < end && !is_out(&page[pfn]))
-		pfn++;
-	f->back_pfn = pfn;
-	if (pfn == end)
-		return false;
-	end = guest_block_end(guest_block_of(f->p->g, pfn));
-	while (nr < FILL_RUN_PAGES && pfn + nr < end && is_out(&page[pfn + nr]))
-		nr++;
-	if (!fetch(f, pfn, nr, 0))
-		return false;
-	f->back_pfn = pfn + nr;
-	return true;
-}
-
 /*
  * The end of a pass: what was being evicted when it began, or could not be read, needs
  * another one. Only when the evictor has said that it will never evict again does the
@@ -338,7 +253,7 @@ static bool bring_back(struct fault_thread *f)
 
 	if (f->back_done || clock_ns() < f->back_not_before_ns)
 		return false;
-	while (fills_has_run(f->fills) && bring_back_run(f))
+	while (fills_has_run(f->fills) && readahead_bring_back(&f->ahead, &f->back_pfn))
 		started++;
 	fills_kick(f->fills);
 	if (f->back_pfn == f->p->t->nr_pages && !fills_under_way(f->fills))
@@ -393,13 +308,10 @@ static bool step(struct fault_thread *f)
 		fills_unstage(f->fills); /* the evictor needs all it can get */
 		did += retry_waiters(f);
 	}
-	atomic_store(&f->p->starved, f->nr_waiters > 0);
-	if (did && atomic_load_explicit(&f->p->probe_hits, memory_order_relaxed) +
-				   atomic_load_explicit(&f->p->probe_misses,
-							memory_order_relaxed) >
-			   0)
-		prefetch_probed(&f->prefetch, atomic_exchange(&f->p->probe_hits, 0),
-				atomic_exchange(&f->p->probe_misses, 0));
+	did += readahead_more(&f->ahead);
+	atomic_store(&f->p->starved, f->nr_waiters || f->ahead.rest.nr);
+	if (did)
+		readahead_learn(&f->ahead);
 	if (atomic_load_explicit(&f->p->bring_back, memory_order_relaxed))
 		did += bring_back(f);
 	did += fills_reap(f->fills);
@@ -448,12 +360,12 @@ int fault_thread_start(struct pager *p, struct fault_thread **ret)
 		return -ENOMEM;
 	f->p = p;
 	f->spin_ns = has_cpus() ? p->cfg.spin_us * UINT64_C(1000) : 0;
-	prefetch_init(&f->prefetch, p->t->nr_pages, p->cfg.prefetch_pages);
 	r = fills_new(p, fill_failed, f, &f->fills);
 	if (r < 0) {
 		free(f);
 		return r;
 	}
+	readahead_init(&f->ahead, p, f->fills);
 	sigfillset(&all);
 	pthread_sigmask(SIG_BLOCK, &all, &before);
 	r = -pthread_create(&f->thread, NULL, fault_main, f);

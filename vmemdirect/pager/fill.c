@@ -32,6 +32,7 @@ struct fill {
 	struct list link; /* in its free list while unused */
 	struct fills *owner;
 	uint64_t asked_ns; /* 0: nobody asked */
+	uint64_t wanted;   /* bit n: page io.pfn + n */
 	uint32_t set;      /* flags for pages nobody asked for */
 	bool demand, write;
 	unsigned int tries;
@@ -333,6 +334,8 @@ static void demand_done(struct fills *f, struct fill *l)
 		wake(f, pfn, 1);
 }
 
+_Static_assert(FILL_RUN_PAGES <= 64, "a bit of `wanted` for each");
+
 /* Gives pages of a run up; who faulted on one meanwhile faults again, on demand. */
 static void give_up(struct fills *f, uint64_t pfn, uint32_t nr)
 {
@@ -341,34 +344,57 @@ static void give_up(struct fills *f, uint64_t pfn, uint32_t nr)
 	wake(f, pfn, nr);
 }
 
-static void run_done(struct fills *f, struct fill *l)
+/* Pages [from, to) of a read, all wanted. False: no more of them can be placed. */
+static bool place(struct fills *f, struct fill *l, uint32_t from, uint32_t to)
 {
 	const uint8_t *buf = l->io.buf;
-	uint32_t nr = l->io.nr_pages, from = 0, i;
+	uint64_t pfn = l->io.pfn;
 	int r = 0;
 
-	if (l->io.result < 0) {
-		count(&f->p->read_errors, 1);
-		give_up(f, l->io.pfn, nr);
-		put_back(f, l);
-		return;
-	}
-	while (from < nr && !r) {
-		for (i = from; i < nr; i++)
-			if (!hash_right(f, l->io.pfn + i, buf + i * GUEST_PAGE_SIZE))
-				break;
+	while (from < to && !r) {
+		uint32_t i = from;
+
+		while (i < to && hash_right(f, pfn + i, buf + i * GUEST_PAGE_SIZE))
+			i++;
 		if (i > from)
-			from += copy_in(f, WAY_STAGE, l->io.pfn + from,
+			from += copy_in(f, WAY_STAGE, pfn + from,
 					buf + from * GUEST_PAGE_SIZE, i - from, l->set,
 					&r);
-		if (!r && i < nr) {
-			give_up(f, l->io.pfn + i, 1);
+		if (!r && i < to) {
+			give_up(f, pfn + i, 1);
 			from = i + 1;
 		}
 	}
-	if (r) {
-		copy_error(f, r);
-		give_up(f, l->io.pfn + from, nr - from);
+	if (!r)
+		return true;
+	copy_error(f, r);
+	give_up(f, pfn + from, to - from);
+	return false;
+}
+
+/* The wanted pages from `from` on that follow each other; 0: there are none. */
+static uint32_t next_wanted(const struct fill *l, uint32_t *from)
+{
+	uint32_t n = 0;
+
+	while (*from < l->io.nr_pages && !(l->wanted >> *from & 1))
+		++*from;
+	while (*from + n < l->io.nr_pages && (l->wanted >> (*from + n) & 1))
+		n++;
+	return n;
+}
+
+static void run_done(struct fills *f, struct fill *l)
+{
+	bool ok = l->io.result >= 0;
+
+	if (!ok)
+		count(&f->p->read_errors, 1);
+	for (uint32_t from = 0, n; (n = next_wanted(l, &from)); from += n) {
+		if (ok)
+			ok = place(f, l, from, from + n);
+		else
+			give_up(f, l->io.pfn + from, n);
 	}
 	put_back(f, l);
 }
@@ -426,7 +452,8 @@ int fill_demand(struct fills *f, uint64_t pfn, bool write, uint64_t asked_ns)
 	return r;
 }
 
-int fill_run(struct fills *f, uint64_t pfn, uint32_t nr_pages, uint32_t set)
+int fill_run(struct fills *f, uint64_t pfn, uint32_t nr_pages, uint64_t wanted,
+	     uint32_t set)
 {
 	bool one = nr_pages == 1 && f->singles_busy < FILL_SINGLES / 2;
 	struct fill *l;
@@ -434,6 +461,7 @@ int fill_run(struct fills *f, uint64_t pfn, uint32_t nr_pages, uint32_t set)
 
 	if (!r) {
 		l->demand = false;
+		l->wanted = wanted;
 		l->set = set;
 	}
 	return r;

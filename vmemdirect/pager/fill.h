@@ -34,9 +34,12 @@ void fills_free(struct fills *f); /* NULL is fine; nothing under way */
  */
 int fill_demand(struct fills *f, uint64_t pfn, bool write, uint64_t asked_ns);
 
-/* The same for nr_pages (at most FILL_RUN_PAGES) in one block, nobody waiting. Leaves
- * half of the places for demand. `set`: flags the pages get when they are there. */
-int fill_run(struct fills *f, uint64_t pfn, uint32_t nr_pages, uint32_t set);
+/* The same for nr_pages (at most FILL_RUN_PAGES) in one block, nobody waiting, of which
+ * those with their bit in `wanted` (bit 0: pfn) are FILLING and the others nobody's
+ * business (tier_ops.gap_pages). Leaves half of the places for demand. `set`: flags the
+ * pages get when they are there. */
+int fill_run(struct fills *f, uint64_t pfn, uint32_t nr_pages, uint64_t wanted,
+	     uint32_t set);
 
 /* Gives zeros to a page its caller has moved to FILLING, room reserved. */
 void fill_zero(struct fills *f, uint64_t pfn, uint64_t asked_ns);

@@ -83,16 +83,37 @@ uint32_t pager_events(struct pager *p)
 
 /* ---- room ---- */
 
-uint64_t pager_low_water(uint64_t limit)
+uint64_t pager_least_room(uint64_t limit)
 {
-	uint64_t low = limit / 64;
+	uint64_t low = limit / 256;
 
 	return low < 32 ? 32 : low > 2048 ? 2048 : low;
 }
 
-uint64_t pager_high_water(uint64_t limit)
+uint64_t pager_low_water(const struct pager *p)
 {
-	return 3 * pager_low_water(limit);
+	uint64_t limit = atomic_load_explicit(&p->limit, memory_order_relaxed);
+	uint64_t rate = 2 * atomic_load_explicit(&p->rate, memory_order_relaxed);
+	uint64_t least = pager_least_room(limit), most = limit / 16;
+
+	if (most < least)
+		return least;
+	return rate < least ? least : rate > most ? most : rate;
+}
+
+uint64_t pager_high_water(const struct pager *p)
+{
+	return pager_low_water(p) + 2 * pager_least_room(atomic_load_explicit(
+						&p->limit, memory_order_relaxed));
+}
+
+/* Up at once, down slowly. */
+void pager_rate(struct pager *p, uint64_t pages)
+{
+	uint64_t rate = atomic_load_explicit(&p->rate, memory_order_relaxed);
+
+	atomic_store_explicit(&p->rate, pages > rate ? pages : rate - rate / 8,
+			      memory_order_relaxed);
 }
 
 bool pager_reserve(struct pager *p, uint64_t n, uint64_t spare)
@@ -106,7 +127,8 @@ bool pager_reserve(struct pager *p, uint64_t n, uint64_t spare)
 			return false;
 		}
 	} while (!atomic_compare_exchange_weak(&p->used, &used, used + n));
-	if (used + n + pager_low_water(limit) > limit)
+	count(&p->reserved, n);
+	if (used + n + pager_low_water(p) > limit)
 		bell_ring(&p->evict_bell);
 	return true;
 }
@@ -141,7 +163,7 @@ void pager_set_limit(struct pager *p, uint64_t limit_pages)
 
 void pager_bring_back(struct pager *p)
 {
-	atomic_store(&p->limit, p->t->nr_pages + pager_high_water(p->t->nr_pages));
+	atomic_store(&p->limit, p->t->nr_pages + 3 * pager_least_room(p->t->nr_pages));
 	atomic_store(&p->bring_back, true);
 	bell_ring(&p->evict_bell);
 	bell_ring(&p->fault_bell);

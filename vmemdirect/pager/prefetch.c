@@ -115,6 +115,16 @@ bool prefetch_on_inflight(struct prefetch *f, uint64_t pfn, struct prefetch_plan
 	return false;
 }
 
+void prefetch_cut(struct prefetch *f, const struct prefetch_plan *rest)
+{
+	uint64_t end = rest->pfn + (uint64_t)(rest->stride * (int64_t)rest->nr);
+
+	for (unsigned int i = 0; i < PREFETCH_STREAMS; i++)
+		if (f->stream[i].used && f->stream[i].next == end &&
+		    f->stream[i].stride == rest->stride)
+			f->stream[i].next = rest->pfn;
+}
+
 /* ---- trends ---- */
 
 static int64_t newest(const struct prefetch *f, unsigned int i)
@@ -138,13 +148,21 @@ static int64_t majority(const struct prefetch *f, unsigned int w)
 	return n > w / 2 ? d : 0;
 }
 
+/* Where clusters of n pages are read, who walks page by page faults every n pages. */
+static int64_t through_clusters(const struct prefetch *f, int64_t d)
+{
+	int64_t n = f->cluster;
+
+	return d > 0 && d <= n ? 1 : d < 0 && -d <= n ? -1 : d;
+}
+
 static int64_t find_trend(const struct prefetch *f)
 {
 	for (unsigned int w = 8; w <= PREFETCH_HISTORY && w <= f->nr_deltas; w *= 2) {
 		int64_t d = majority(f, w);
 
 		if (d)
-			return d;
+			return through_clusters(f, d);
 	}
 	return 0;
 }

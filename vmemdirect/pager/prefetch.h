@@ -58,6 +58,9 @@ bool prefetch_on_fault(struct prefetch *f, uint64_t pfn, struct prefetch_plan *r
 /* A page was wanted that is already on its way. */
 bool prefetch_on_inflight(struct prefetch *f, uint64_t pfn, struct prefetch_plan *ret);
 
+/* These pages, the end of a plan, are not fetched after all. */
+void prefetch_cut(struct prefetch *f, const struct prefetch_plan *rest);
+
 /* Of the pages of probes, so many were touched before they left, so many not. */
 void prefetch_probed(struct prefetch *f, uint64_t hits, uint64_t misses);
 

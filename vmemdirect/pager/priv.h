@@ -49,6 +49,7 @@ struct pager {
 	_Atomic uint64_t limit; /* M, pages */
 	_Atomic int policy;     /* M */
 	_Atomic uint64_t used;  /* F adds before it fills, E subtracts after a hole */
+	_Atomic uint64_t rate;  /* E: pages that come during a batch */
 	_Atomic bool stop_evictor, stop, bring_back;
 	_Atomic bool
 		evictions_over; /* E: has seen bring_back, will never evict again */
@@ -69,7 +70,7 @@ struct pager {
 	/* F */
 	counter faults_zero, faults_tier, faults_inflight, faults_cancel, faults_other;
 	counter reading, reading_most;
-	counter prefetched, waits, read_errors, bad_hashes, lost_pages;
+	counter reserved, prefetched, waits, read_errors, bad_hashes, lost_pages;
 	struct hist fault_ns;
 	/* E */
 	counter evicted_zero, evicted_clean, evicted_written, evict_cancelled,
@@ -94,9 +95,15 @@ void bell_disarm(struct bell *b); /* sleeper: awake again; drains it */
 bool pager_reserve(struct pager *p, uint64_t n, uint64_t spare);
 void pager_release(struct pager *p, uint64_t n);
 
-/* The evictor's water marks: below `low` free pages it starts, at `high` it rests. */
-uint64_t pager_low_water(uint64_t limit);
-uint64_t pager_high_water(uint64_t limit);
+/*
+ * The evictor's water marks: below `low` free pages it starts, at `high` it rests. While
+ * pages come faster than a batch goes the marks are higher: so many pages as came during
+ * one lie between them and the limit. Any thread; pager_rate E only: what came.
+ */
+uint64_t pager_least_room(uint64_t limit); /* between low and limit, with no rush */
+uint64_t pager_low_water(const struct pager *p);
+uint64_t pager_high_water(const struct pager *p);
+void pager_rate(struct pager *p, uint64_t pages_in_a_batch);
 
 /* F: this page has become resident. */
 void pager_newcomer(struct pager *p, uint64_t pfn);

@@ -78,6 +78,9 @@ struct tier_ops {
 	unsigned int (*reap)(struct tier_queue *q);
 	int (*wait)(struct tier_queue *q);
 	int (*fd)(const struct tier_queue *q);
+	/* A read may span so many pages that nobody wants between two that somebody
+	 * does: cheaper than two reads. What it brings of them means nothing. */
+	uint32_t gap_pages;
 	/* May be NULL: */
 	void (*forget)(struct tier *t, uint64_t pfn, uint32_t nr_pages);
 	void (*clear)(struct tier *t);

@@ -145,6 +145,38 @@ static void clusters_follow_the_probes(void **state)
 	assert_int_equal(f.cluster, 1);
 }
 
+/* Where clusters are read, every second page faults only: no walk in steps of two. */
+static void a_walk_through_clusters_has_a_stride_of_one(void **state)
+{
+	struct prefetch f;
+
+	start(&f, 256);
+	prefetch_probed(&f, 60, 10);
+	assert_int_equal(f.cluster, 2);
+	for (uint64_t i = 0; i < NR; i++)
+		touch(&f, i);
+	assert_true(faults < NR / 100);
+	for (unsigned int i = 0; i < PREFETCH_STREAMS; i++)
+		assert_true(!f.stream[i].used || f.stream[i].stride == 1);
+}
+
+static void what_was_cut_off_a_plan_is_asked_for_again(void **state)
+{
+	struct prefetch f;
+	struct prefetch_plan plan = { 0 }, rest;
+	uint64_t pfn = 100;
+
+	start(&f, 64);
+	while (!prefetch_on_fault(&f, pfn, &plan))
+		pfn++;
+	assert_true(plan.nr > 4 && plan.stride == 1);
+	rest = (struct prefetch_plan){ plan.pfn + 3, 1, plan.nr - 3, false };
+	prefetch_cut(&f, &rest);
+	assert_true(prefetch_on_fault(&f, rest.pfn, &plan));
+	assert_int_equal(plan.pfn, rest.pfn + 1);
+	assert_true(plan.nr > rest.nr); /* it was used, so more of it */
+}
+
 static void inflight_extends_in_time(void **state)
 {
 	struct prefetch f;
@@ -175,6 +207,8 @@ int main(void)
 		cmocka_unit_test(random_faults),
 		cmocka_unit_test(off),
 		cmocka_unit_test(clusters_follow_the_probes),
+		cmocka_unit_test(a_walk_through_clusters_has_a_stride_of_one),
+		cmocka_unit_test(what_was_cut_off_a_plan_is_asked_for_again),
 		cmocka_unit_test(inflight_extends_in_time),
 	};
 
