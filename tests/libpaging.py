@@ -75,7 +75,8 @@ def main():
 
 
 def interrupted(number, _):
-    end_children()
+    for child in _children:
+        child.kill()  # (a wait here would wait for the one that was interrupted)
     shutil.rmtree(T, ignore_errors=True)
     os._exit(128 + number)
 

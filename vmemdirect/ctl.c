@@ -272,15 +272,32 @@ static int do_detach(struct ctl_call *call, void *arg)
 	return 0;
 }
 
+static void add_fault(const struct fault_info *info, void *arg)
+{
+	json_object *o = json_object_new_object();
+
+	put_text(o, "name", info->name);
+	if (info->error)
+		put_text(o, "error", strerrorname_np(info->error));
+	put(o, "passes", info->passes);
+	put(o, "fired", info->fired);
+	json_object_array_add(arg, o);
+}
+
 static int do_fault(struct ctl_call *call, void *arg)
 {
 	const char *spec, *why = "";
 	int r = ctl_arg_string(call->req, "spec", &spec);
 
-	if (r < 0)
-		return ctl_fail(call, EINVAL, "needs \"spec\"");
-	r = fault_set(spec, &why);
-	return r < 0 ? ctl_fail(call, -r, "%s: %s", spec, why) : 0;
+	if (r == -EINVAL)
+		return ctl_fail(call, EINVAL, "spec must be text");
+	if (!r) {
+		r = fault_set(spec, &why);
+		return r < 0 ? ctl_fail(call, -r, "%s: %s", spec, why) : 0;
+	}
+	call->result = json_object_new_array();
+	fault_each(add_fault, call->result);
+	return 0;
 }
 
 static const struct ctl_handler table[] = {
@@ -288,8 +305,8 @@ static const struct ctl_handler table[] = {
 	{ "heat", do_heat, "cells=N: residency and heat along the memory", CTL_NOBODY },
 	{ "set", do_set, "ram=SIZE, policy=NAME", CTL_NOBODY },
 	{ "detach", do_detach, "bring everything back and end", CTL_NOBODY },
-	{ "fault", do_fault, "spec=NAME=ERRNO...: make a fault point fail",
-	  CTL_NOBODY },
+	{ "fault", do_fault,
+	  "spec=NAME=ERRNO...: make a fault point fail; or list them", CTL_NOBODY },
 	{ 0 },
 };
 

@@ -9,6 +9,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "lib/fault.h"
+
 /* MISSING_SHMEM 4.11, WP_HUGETLBFS_SHMEM (write protection of shmem) 5.19. */
 #define FEATURES                                                       \
 	(UFFD_FEATURE_PAGEFAULT_FLAG_WP | UFFD_FEATURE_MISSING_SHMEM | \
@@ -16,7 +18,8 @@
 #define NEEDED_IOCTLS                                                        \
 	((UINT64_C(1) << _UFFDIO_COPY) | (UINT64_C(1) << _UFFDIO_ZEROPAGE) | \
 	 (UINT64_C(1) << _UFFDIO_WRITEPROTECT) | (UINT64_C(1) << _UFFDIO_WAKE))
-#define READ_MAX 64
+#define READ_MAX  64
+#define UFFD_PAGE 4096
 
 int uffd_handshake(int fd)
 {
@@ -72,7 +75,7 @@ int uffd_read(int fd, struct uffd_fault *faults, unsigned int max)
 
 	if (max > READ_MAX)
 		max = READ_MAX;
-	n = read(fd, msg, max * sizeof(msg[0]));
+	n = fault_errno("uffd.read") ? -1 : read(fd, msg, max * sizeof(msg[0]));
 	if (n < 0)
 		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
 	for (size_t i = 0; i < (size_t)n / sizeof(msg[0]); i++) {
@@ -88,8 +91,8 @@ int uffd_read(int fd, struct uffd_fault *faults, unsigned int max)
 	return nr;
 }
 
-int uffd_copy(int fd, uint64_t hva, const void *from, uint64_t len_bytes,
-	      uint64_t *ret_done)
+static int copy(int fd, uint64_t hva, const void *from, uint64_t len_bytes,
+		uint64_t *ret_done)
 {
 	struct uffdio_copy copy = {
 		.dst = hva,
@@ -102,10 +105,30 @@ int uffd_copy(int fd, uint64_t hva, const void *from, uint64_t len_bytes,
 	return r;
 }
 
+int uffd_copy(int fd, uint64_t hva, const void *from, uint64_t len_bytes,
+	      uint64_t *ret_done)
+{
+	int r = fault_point("uffd.copy"), some;
+
+	*ret_done = 0;
+	if (r < 0)
+		return r;
+	some = fault_point("uffd.copy_short");
+	if (some < 0) {
+		r = copy(fd, hva, from, UFFD_PAGE, ret_done);
+		return r < 0 || len_bytes == UFFD_PAGE ? r : some;
+	}
+	if (fault_point("uffd.exists") < 0) /* as if somebody else had been faster */
+		copy(fd, hva, from, UFFD_PAGE, ret_done);
+	return copy(fd, hva, from, len_bytes, ret_done);
+}
+
 int uffd_zero(int fd, uint64_t hva, uint64_t len_bytes, uint64_t *ret_done)
 {
 	struct uffdio_zeropage zero = { .range = { .start = hva, .len = len_bytes } };
-	int r = ioctl(fd, UFFDIO_ZEROPAGE, &zero) < 0 ? -errno : 0;
+	int r = fault_errno("uffd.zero") || ioctl(fd, UFFDIO_ZEROPAGE, &zero) < 0
+			? -errno
+			: 0;
 
 	*ret_done = zero.zeropage > 0 ? (uint64_t)zero.zeropage : 0;
 	return r;
@@ -127,12 +150,21 @@ static int write_protect(int fd, uint64_t hva, uint64_t len_bytes, uint64_t mode
 
 int uffd_protect(int fd, uint64_t hva, uint64_t len_bytes)
 {
-	return write_protect(fd, hva, len_bytes, UFFDIO_WRITEPROTECT_MODE_WP);
+	int r = fault_point("uffd.protect");
+
+	return r < 0 ? r
+		     : write_protect(fd, hva, len_bytes, UFFDIO_WRITEPROTECT_MODE_WP);
 }
 
 int uffd_unprotect(int fd, uint64_t hva, uint64_t len_bytes)
 {
-	return write_protect(fd, hva, len_bytes, 0);
+	int r = fault_point("uffd.unprotect");
+
+	if (!r)
+		r = write_protect(fd, hva, len_bytes, 0);
+	if (r < 0)
+		uffd_wake(fd, hva, len_bytes);
+	return r;
 }
 
 int uffd_wake(int fd, uint64_t hva, uint64_t len_bytes)

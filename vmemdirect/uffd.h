@@ -42,7 +42,8 @@ int uffd_copy(int fd, uint64_t hva, const void *from, uint64_t len_bytes,
 	      uint64_t *ret_done);
 int uffd_zero(int fd, uint64_t hva, uint64_t len_bytes, uint64_t *ret_done);
 
-/* Writes to the range wait from now on; or go on (and who waited is woken). */
+/* Writes to the range wait from now on; or go on. Who waited is woken even if that fails,
+ * and faults again. */
 int uffd_protect(int fd, uint64_t hva, uint64_t len_bytes);
 int uffd_unprotect(int fd, uint64_t hva, uint64_t len_bytes);
 

@@ -402,11 +402,22 @@ int verbs_detach(int argc, char **argv)
 int verbs_fault(int argc, char **argv)
 {
 	struct verb_opts o;
-	json_object *req;
+	char error[CTL_ERROR_MAX];
+	json_object *req, *list;
 
-	if (parse(argc, argv, &o) < 0 || !o.spec)
-		return usage("fault NAME SPEC [--state DIR]");
+	if (parse(argc, argv, &o) < 0 || !o.name)
+		return usage("fault NAME [SPEC] [--state DIR]");
 	req = request("fault");
+	if (!o.spec) {
+		if (ask(&o, o.name, req, &list, error) < 0) {
+			fprintf(stderr, "vmemdirect: %s\n", error);
+			return 1;
+		}
+		printf("%s\n",
+		       json_object_to_json_string_ext(list, JSON_C_TO_STRING_PLAIN));
+		json_object_put(list);
+		return 0;
+	}
 	json_object_object_add(req, "spec", json_object_new_string(o.spec));
 	return ask_and_report(&o, req);
 }

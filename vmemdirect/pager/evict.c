@@ -125,12 +125,11 @@ static void protect(struct evictor *e)
 	for (unsigned int i = 0, n; i < e->nr; i += n) {
 		uint32_t pfn = e->victim[i].pfn;
 		const struct guest_block *b = guest_block_of(e->p->g, pfn);
-		int r = fault_point("uffd.protect");
+		int r;
 
 		n = run_length(e, i);
-		if (!r)
-			r = uffd_protect(e->p->g->uffd, guest_hva(b, pfn),
-					 (uint64_t)n << GUEST_PAGE_SHIFT);
+		r = uffd_protect(e->p->g->uffd, guest_hva(b, pfn),
+				 (uint64_t)n << GUEST_PAGE_SHIFT);
 		mark(e, i, n, r < 0 ? VICTIM_BACK : VICTIM_DIRTY);
 		if (r == -ESRCH)
 			pager_raise(e->p, PAGER_GONE);
@@ -299,6 +298,8 @@ static bool is_hole(int fd, uint64_t offset, uint64_t len)
 {
 	off_t at = lseek(fd, (off_t)offset, SEEK_DATA);
 
+	if (fault_point("evict.hole") < 0) /* as if the kernel had zeroed it only */
+		return false;
 	return at < 0 ? errno == ENXIO : (uint64_t)at >= offset + len;
 }
 

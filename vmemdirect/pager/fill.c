@@ -176,11 +176,8 @@ static int put(struct fills *f, enum way way, uint64_t pfn, const uint8_t *from,
 {
 	const struct guest_block *b = guest_block_of(f->p->g, pfn);
 	uint64_t hva = guest_hva(b, pfn);
-	int r = fault_point("uffd.copy"), w;
+	int r, w;
 
-	*ret_done = 0;
-	if (r < 0)
-		return r;
 	if (way == WAY_ZERO)
 		return uffd_zero(f->p->g->uffd, hva, len_bytes, ret_done);
 	if (way == WAY_COPY)

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "lib/clock.h"
+#include "lib/fault.h"
 #include "lib/log.h"
 #include "vmemdirect/pageout.h"
 #include "vmemdirect/pager/priv.h"
@@ -64,6 +65,13 @@ static unsigned int run_length(const struct guest_block *b, const uint32_t *pfn,
 	return i;
 }
 
+/* Others pass: the process is ending (-ESRCH), or has unmapped some (-ENOMEM). What was
+ * not unmapped counts as touched. */
+static bool is_for_good(int r)
+{
+	return r == -EPERM || r == -EACCES || r == -EINVAL || r == -ENOSYS;
+}
+
 bool sampler_unmap(struct sampler *s, const uint32_t *pfn, unsigned int n)
 {
 	uint64_t began = clock_ns();
@@ -79,8 +87,10 @@ bool sampler_unmap(struct sampler *s, const uint32_t *pfn, unsigned int n)
 		s->iov[nr].iov_base = (void *)(uintptr_t)guest_hva(b, pfn[i]);
 		s->iov[nr++].iov_len = (size_t)len << GUEST_PAGE_SHIFT;
 	}
-	r = pageout(s->g->pidfd, s->iov, nr);
-	if (r < 0 && r != -ESRCH) { /* (that one is ending) */
+	r = fault_point("sample.unmap");
+	if (!r)
+		r = pageout(s->g->pidfd, s->iov, nr);
+	if (is_for_good(r)) {
 		vm_warn(s->g, "sampling is off: process_madvise: %s", strerror(-r));
 		s->cannot = true;
 	}
@@ -102,7 +112,8 @@ bool sampler_mapped(struct sampler *s, const uint32_t *pfn, unsigned int n,
 		       pfn[k] < guest_block_end(b))
 			k++;
 		bytes = (size_t)(pfn[k - 1] - first + 1) * sizeof(s->entry[0]);
-		if (pread(s->pagemap, s->entry, bytes,
+		if (fault_point("sample.mapped") < 0 ||
+		    pread(s->pagemap, s->entry, bytes,
 			  (off_t)(guest_hva(b, first) >> GUEST_PAGE_SHIFT) *
 				  (off_t)sizeof(s->entry[0])) != (ssize_t)bytes)
 			return false;

@@ -200,6 +200,8 @@ static int io_result(const struct tier_io *io, int result)
 		return injected;
 	if (result < 0)
 		return result;
+	if (fault_point("ssd.short") < 0)
+		result /= 2;
 	return (uint64_t)result == (uint64_t)io->nr_pages * TIER_PAGE_SIZE ? 0 : -EIO;
 }
 
