@@ -172,6 +172,7 @@ json_object *ctl_status(const struct vm *v)
 	put(o, "limit_bytes", s.limit << GUEST_PAGE_SHIFT);
 	put(o, "resident_bytes", s.resident << GUEST_PAGE_SHIFT);
 	put(o, "unpaged_bytes", plug_unpaged(&v->plug));
+	put(o, "unplugged_bytes", v->plug.unplugged_bytes);
 	put_text(o, "policy", policy_name(v->cfg.policy));
 	put_text(o, "pin_check", pin_name(v->pin));
 	if (v->receive)

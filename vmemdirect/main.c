@@ -126,8 +126,7 @@ static void on_timer(void *arg)
 {
 	struct daemon *d = arg;
 
-	if (d->vm.state == VM_PAGED)
-		plug_look(&d->vm.plug);
+	vm_look_at_memory(&d->vm);
 	if (d->metrics)
 		httpd_run(d->metrics);
 }

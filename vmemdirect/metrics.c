@@ -24,6 +24,8 @@ static const struct metric {
 	  1 },
 	{ "unpaged_bytes", "gauge", "Memory the VM got after the attach, not paged.",
 	  NULL, "unpaged_bytes", NULL, NULL, 1 },
+	{ "unplugged_bytes", "gauge", "Paged memory the VM has given back since.", NULL,
+	  "unplugged_bytes", NULL, NULL, 1 },
 	{ "faults_total", "counter", "Faults by how they ended.", "faults", "tier",
 	  "kind", "tier", 1 },
 	{ "faults_total", "", "", "faults", "zero", "kind", "zero", 1 },

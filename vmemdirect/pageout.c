@@ -19,6 +19,11 @@ int pageout(int pidfd, struct iovec *iov, size_t nr)
 
 		if (n < 0 && errno == EINTR)
 			continue;
+		if (n < 0 && errno == ENOMEM) { /* (partly) not mapped any more */
+			iov++;
+			nr--;
+			continue;
+		}
 		if (n <= 0)
 			return n < 0 ? -errno : -EIO;
 		while (nr && (size_t)n >= iov->iov_len) {

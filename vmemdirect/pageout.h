@@ -10,7 +10,8 @@
 #include <stddef.h>
 #include <sys/uio.h>
 
-/* `iov` names memory of the process behind `pidfd`, and is used up. 0 or -errno. */
+/* `iov` names memory of the process behind `pidfd`, and is used up. What is not
+ * mapped there (any more) is passed over. 0 or -errno. */
 int pageout(int pidfd, struct iovec *iov, size_t nr);
 
 #endif

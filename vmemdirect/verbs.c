@@ -261,6 +261,9 @@ static void print_status(json_object *s)
 	if (number(s, "unpaged_bytes"))
 		printf("  not paged   %s came after the attach\n",
 		       size_of(s, "unpaged_bytes", a));
+	if (number(s, "unplugged_bytes"))
+		printf("  unplugged   %s since the attach\n",
+		       size_of(s, "unplugged_bytes", a));
 	printf("  faults      %" PRIu64 " from the tier, %" PRIu64
 	       " on their way, %" PRIu64 " new, %" PRIu64 " waited for room\n",
 	       number(f, "tier"), number(f, "inflight"), number(f, "zero"),

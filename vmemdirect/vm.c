@@ -371,6 +371,18 @@ void vm_on_events(struct vm *v, uint32_t events)
 	}
 }
 
+void vm_look_at_memory(struct vm *v)
+{
+	uint32_t gone;
+
+	if (v->state != VM_PAGED && v->state != VM_DETACHING)
+		return;
+	gone = plug_look(&v->plug);
+	for (unsigned int i = 0; i < v->guest.nr_blocks; i++)
+		if (gone & 1u << i)
+			pager_unplugged(v->pager, i);
+}
+
 void vm_on_exit(struct vm *v)
 {
 	if (v->state == VM_ENDED)

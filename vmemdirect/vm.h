@@ -68,6 +68,10 @@ void vm_on_events(struct vm *v, uint32_t events);
 /* The process has ended. */
 void vm_on_exit(struct vm *v);
 
+/* To be called now and then: tells what memory the VM got (plug.h), and drops the pages of
+ * what it gave back. */
+void vm_look_at_memory(struct vm *v);
+
 /* Where its pages go, for people. */
 const char *vm_where(const struct vm *v);
 

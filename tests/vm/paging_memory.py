@@ -112,4 +112,45 @@ def plugged():
     check(g.wait_for("pagework: verified").endswith(" 0 bad"), g.lines[-5:])
 
 
+def held(daemon, size):
+    """Bytes of the memory object of this size that the daemon has open."""
+    stats = [os.stat(entry.path) for entry in os.scandir(f"/proc/{daemon.child.pid}/fd")
+             if os.readlink(entry.path).startswith("/memfd:")]
+    blocks = [s.st_blocks for s in stats if s.st_size == size]
+    check(len(blocks) == 1, stats)
+    return blocks[0] * 512
+
+
+@test("a paged DIMM is unplugged: its pages are dropped, the VM works on, through a kill, to a detach")
+def unplugged():
+    g, monitor = guest("-object", "memory-backend-memfd,id=extra,size=128M,share=on", "-device",
+                       "pc-dimm,id=dimm,memdev=extra", slots=",slots=2,maxmem=1G",
+                       append="pagework_churn=64 memhp_default_state=online_movable movable_node")
+    daemon = Daemon("--qmp", g.qmp, "--ram", "48M", *SSD, name="memory")
+    check(daemon.status()["memory_bytes"] == (256 + 128) * MIB, daemon.status())
+    g.go()
+    daemon.wait_squeezed()
+    with_it = int(g.wait_for("churned").split(" of ")[1].split(",")[0])
+    daemon.order("set", "--ram", "200M")  # its kernel moves what lies there
+    monitor("device_del", id="dimm")
+    wait_until(lambda: not monitor("query-memory-devices"), "the guest to give it back", 300, g.child)
+    monitor("object-del", id="extra")
+    wait_until(lambda: daemon.status()["unplugged_bytes"] == 128 * MIB, "the look at it", 60, daemon.child)
+    check("extra (128M) was unplugged" in daemon.text(), daemon.text())
+    # The daemon's descriptor is the last that holds it.
+    wait_until(lambda: held(daemon, 128 * MIB) == 0, "the host to have the memory back", 60, daemon.child)
+    daemon.order("set", "--ram", "48M")
+    daemon.wait_squeezed()
+    g.wait_for("churned", nth=g.count("churned") + 2)
+    check(g.count(f" of {with_it - 128},") > 0, g.lines[-5:])
+    daemon.kill()
+    daemon = daemon.resume()
+    wait_until(lambda: daemon.status()["unplugged_bytes"] == 128 * MIB, "the look at it", 60, daemon.child)
+    g.wait_for("churned", nth=g.count("churned") + 2)
+    daemon.detach()
+    g.go()
+    check(g.wait_for("pagework: verified").endswith(" 0 bad"), g.lines[-5:])
+    check(g.count("BAD") == 0 and g.count("churned") == g.count(" 0 words bad"), g.lines)
+
+
 main()

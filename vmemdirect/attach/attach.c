@@ -12,6 +12,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -403,6 +404,25 @@ static int reopen_map(const struct proc_map *m, void *arg)
 	return 0;
 }
 
+/*
+ * A block that the process has not mapped any more was unplugged. In place of its object
+ * comes an empty one: the page table goes on, nobody can ask for its pages.
+ */
+static int stand_in(struct guest *g)
+{
+	for (unsigned int i = 0; i < g->nr_blocks; i++) {
+		struct guest_block *b = &g->block[i];
+
+		if (b->fd >= 0)
+			continue;
+		b->fd = memfd_create("unplugged", MFD_CLOEXEC);
+		if (b->fd < 0 ||
+		    ftruncate(b->fd, (off_t)(b->offset + b->size_bytes)) < 0)
+			return -errno;
+	}
+	return 0;
+}
+
 static bool is_uffd(const struct guest *g)
 {
 	char path[64], link[64] = "";
@@ -433,12 +453,15 @@ int attach_resume(struct guest *g)
 	if (r < 0)
 		goto fail;
 	g->uffd = pidfd_getfd_(g->pidfd, g->remote_uffd);
-	if (o.found != g->nr_blocks || g->uffd < 0 || !is_uffd(g)) {
+	if (!o.found || g->uffd < 0 || !is_uffd(g)) {
 		vm_err(g, "process %d has lost its %s", g->pid,
-		       o.found != g->nr_blocks ? "memory object" : "userfaultfd");
+		       !o.found ? "memory" : "userfaultfd");
 		r = -ESTALE;
 		goto fail;
 	}
+	r = stand_in(g);
+	if (r < 0)
+		goto fail;
 	return 0;
 fail:
 	attach_close(g);

@@ -36,6 +36,7 @@
 #define BATCH           256 /* pages: 1 MiB of buffer */
 #define EVICTOR_NICE    5
 #define FAILED_REST_MS  200
+#define UNPLUG_AGAIN_MS 20
 #define WRITE_RUN_PAGES 64 /* larger writes only delay the faults' reads */
 
 enum victim_end {
@@ -67,8 +68,9 @@ struct evictor {
 	struct policy policy;
 	uint8_t *buffer; /* owned mapping: a page for each victim */
 	unsigned int nr, writes_under_way;
-	bool failing;    /* the last write that was tried */
-	int policy_told; /* the kind main wanted last */
+	bool failing;     /* the last write that was tried */
+	uint32_t dropped; /* unplugged blocks that are done with */
+	int policy_told;  /* the kind main wanted last */
 	struct victim victim[BATCH];
 	struct run_write write[BATCH];
 	uint32_t chosen[BATCH];
@@ -109,6 +111,8 @@ static void choose(struct evictor *e, unsigned int max)
 		if (page_move(&e->p->t->page[pfn], PAGE_RESIDENT, PAGE_EVICTING, 0, 0,
 			      NULL))
 			e->victim[e->nr++] = (struct victim){ .pfn = pfn };
+		else if (pager_is_unplugged(e->p, pfn))
+			policy_gone(&e->policy, pfn);
 		else
 			policy_keep(&e->policy, pfn); /* the fault thread looks at it */
 	}
@@ -477,7 +481,8 @@ static void rest(struct evictor *e, int timeout_ms)
 
 	bell_arm(&e->p->evict_bell);
 	if (!atomic_load(&e->p->stop_evictor) &&
-	    (timeout_ms >= 0 || !missing_room(e, pager_low_water)))
+	    (timeout_ms >= 0 || (!missing_room(e, pager_low_water) &&
+				 !(atomic_load(&e->p->unplugged) & ~e->dropped))))
 		poll(&fd, 1, timeout_ms);
 	bell_disarm(&e->p->evict_bell);
 }
@@ -505,6 +510,17 @@ static void step_back(void)
 		    getpriority(PRIO_PROCESS, 0) + EVICTOR_NICE);
 }
 
+/* False: not all of it can go yet. */
+static bool drop_unplugged(struct evictor *e)
+{
+	uint32_t gone = atomic_load(&e->p->unplugged) & ~e->dropped;
+
+	for (unsigned int i = 0; gone >> i; i++)
+		if (gone & 1u << i && unplug_drop(e->p, i))
+			e->dropped |= 1u << i;
+	return !(gone & ~e->dropped);
+}
+
 static void *evictor_main(void *arg)
 {
 	struct evictor *e = arg;
@@ -512,9 +528,11 @@ static void *evictor_main(void *arg)
 
 	step_back();
 	while (!atomic_load(&e->p->stop_evictor)) {
+		int doze_ms = drop_unplugged(e) ? -1 : UNPLUG_AGAIN_MS;
+
 		if (atomic_load(&e->p->bring_back)) {
 			atomic_store(&e->p->evictions_over, true);
-			rest(e, -1);
+			rest(e, doze_ms);
 			continue;
 		}
 		uint64_t missing =
@@ -522,7 +540,7 @@ static void *evictor_main(void *arg)
 
 		working = missing > 0;
 		if (!working) {
-			rest(e, -1);
+			rest(e, doze_ms);
 			continue;
 		}
 		missing = missing_room(e, pager_high_water);

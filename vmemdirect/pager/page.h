@@ -15,7 +15,8 @@
  *	RESIDENT -> EVICTING   evictor: chosen; write protection follows
  *	EVICTING -> FILLING    fault thread: the VM writes to it, eviction cancelled;
  *	                       evictor: pinned or not storable, gives it back
- *	EVICTING -> PUNCHING   evictor: its bytes are on the tier (or all zero)
+ *	EVICTING -> PUNCHING   evictor: its bytes are on the tier (or all zero, or
+ *	                       nobody can ask for them: unplugged)
  *	PUNCHING -> ABSENT     evictor: the hole is made
  *	PUNCHING -> RESIDENT   evictor: the hole could not be made; bytes put back
  *	RESIDENT -> FILLING    fault thread: looks into a fault on a page that should be

@@ -169,6 +169,12 @@ void pager_bring_back(struct pager *p)
 	bell_ring(&p->fault_bell);
 }
 
+void pager_unplugged(struct pager *p, unsigned int block)
+{
+	atomic_fetch_or(&p->unplugged, 1u << block);
+	bell_ring(&p->evict_bell);
+}
+
 void pager_set_policy(struct pager *p, enum policy_kind kind)
 {
 	atomic_store(&p->policy, (int)kind);

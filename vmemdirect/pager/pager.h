@@ -116,6 +116,10 @@ void pager_set_policy(struct pager *p, enum policy_kind kind);
 void pager_heat(const struct pager *p, unsigned int cells, uint8_t *ret_resident,
 		uint8_t *ret_heat);
 
+/* The process has unmapped this block of the guest's (an index): its pages are dropped,
+ * wherever they lie, in a while. */
+void pager_unplugged(struct pager *p, unsigned int block);
+
 /* Reads every stored page back and evicts no more; PAGER_BROUGHT_BACK tells the end. */
 void pager_bring_back(struct pager *p);
 

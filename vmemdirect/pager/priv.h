@@ -52,7 +52,8 @@ struct pager {
 	_Atomic uint64_t rate;  /* E: pages that come during a batch */
 	_Atomic bool stop_evictor, stop, bring_back;
 	_Atomic bool
-		evictions_over; /* E: has seen bring_back, will never evict again */
+		evictions_over;     /* E: has seen bring_back, will never evict again */
+	_Atomic uint32_t unplugged; /* M: blocks that are gone, bit by bit */
 	_Atomic uint64_t probe_hits, probe_misses; /* E adds, F takes */
 	_Atomic bool starved;                      /* F: a fault waits for room */
 	_Atomic uint32_t events;
@@ -104,6 +105,17 @@ uint64_t pager_least_room(uint64_t limit); /* between low and limit, with no rus
 uint64_t pager_low_water(const struct pager *p);
 uint64_t pager_high_water(const struct pager *p);
 void pager_rate(struct pager *p, uint64_t pages_in_a_batch);
+
+static inline bool pager_is_unplugged(const struct pager *p, uint64_t pfn)
+{
+	uint32_t gone = atomic_load_explicit(&p->unplugged, memory_order_relaxed);
+
+	return gone && gone & 1u << (guest_block_of(p->g, pfn) - p->g->block);
+}
+
+/* unplug.c, E, between batches: drops the pages of a block nobody has mapped any more.
+ * False: some are on their way in; again later. */
+bool unplug_drop(struct pager *p, unsigned int block);
 
 /* F: this page has become resident. */
 void pager_newcomer(struct pager *p, uint64_t pfn);
