@@ -4,7 +4,6 @@
 # memswap off where it can't just do it: no room for what is swapped out, a server that is
 # gone for good, interrupted in the middle; and what a memswap that died in the middle of
 # `on` or `off` has left, which the next one clears away.
-# Run by hand, not by make check: it has passed twice in two runs on a loaded machine, not five times.
 . "$(dirname "$0")/lib_memswap.sh"
 in_guest || serve --mem 160M --cpus 2 --timeout 400
 plan 38
