@@ -15,7 +15,7 @@ say  = $(if $(V),@:,@echo '  $(1)	$@')
 B := build$(if $(FLAVOUR),-$(FLAVOUR))
 
 PKGS_lib        := json-c openssl
-PKGS_memserver  := json-c libmicrohttpd libsystemd openssl pam
+PKGS_memserver  := json-c libcap libmicrohttpd libseccomp libsystemd openssl pam
 PKGS_client     := json-c openssl
 PKGS_vmemdirect := json-c libmicrohttpd libnbd libsystemd liburing ncursesw openssl
 PKGS_all        := $(sort $(PKGS_lib) $(PKGS_memserver) $(PKGS_client) $(PKGS_vmemdirect))
@@ -173,6 +173,9 @@ install: all
 	$(if $(MAN8),install -m 644 $(MAN8) $(DESTDIR)$(PREFIX)/share/man/man8)
 	install -d $(DESTDIR)/etc/pam.d
 	test -e $(DESTDIR)/etc/pam.d/memserver || install -m 644 memserver/memserver.pam $(DESTDIR)/etc/pam.d/memserver
+	install -d $(DESTDIR)/usr/lib/sysusers.d
+	install -m 644 memserver/memserver.sysusers $(DESTDIR)/usr/lib/sysusers.d/memserver.conf
+	test -n "$(DESTDIR)" || ! command -v systemd-sysusers >/dev/null || systemd-sysusers memserver.conf
 	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
 	for u in $(wildcard */*.service */*.mount); do \
 		sed 's#@PREFIX@#$(PREFIX)#g' $$u > $(DESTDIR)$(PREFIX)/lib/systemd/system/$$(basename $$u); done

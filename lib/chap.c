@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "lib/cleanup.h"
+#include "lib/secret.h"
 
 #define FILE_ROOM 16384
 
@@ -133,7 +134,7 @@ static const char *exposure(const struct stat *st)
 
 int chap_load(const char *path, struct chap *ret, char *err, size_t len)
 {
-	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	_cleanup_close_ int fd = secret_open(path);
 	const char *why = NULL;
 	unsigned int line = 0;
 	char text[FILE_ROOM];

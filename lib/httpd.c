@@ -24,6 +24,7 @@
 struct httpd {
 	struct httpd_cfg cfg;
 	struct MHD_Daemon *daemon;
+	int fd;               /* owned until the daemon has it; -1 */
 	int fds[CLIENTS_MAX]; /* of the connections, oldest first */
 	unsigned int nr_fds;
 };
@@ -149,40 +150,63 @@ static int fail(struct httpd *h, int r)
 	log_err("metrics %s: cannot listen: %s; choose another port with --metrics "
 		"ADDR:PORT, or --metrics off",
 		addr_format(&h->cfg.addr.sa, text, sizeof(text)), strerror(-r));
-	httpd_stop(h);
 	return r;
 }
 
-int httpd_start(const struct httpd_cfg *cfg, struct httpd **ret)
+int httpd_listen(const struct httpd_cfg *cfg, struct httpd **ret)
 {
 	struct httpd *h = calloc(1, sizeof(*h));
-	char text[ADDR_TEXT_MAX];
-	int fd = -1, r;
+	int r;
 
 	if (!h)
 		return -ENOMEM;
 	h->cfg = *cfg;
-	r = listen_on(&h->cfg.addr, &fd);
-	if (r < 0)
-		return fail(h, r);
+	h->fd = -1;
+	r = listen_on(&h->cfg.addr, &h->fd);
+	if (r < 0) {
+		fail(h, r);
+		httpd_stop(h);
+		return r;
+	}
+	*ret = h;
+	return 0;
+}
+
+int httpd_serve(struct httpd *h)
+{
+	bool own_thread = h->cfg.own_thread;
+	char text[ADDR_TEXT_MAX];
+
 	h->daemon = MHD_start_daemon(
-		cfg->own_thread ? MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_ITC
-				: MHD_USE_EPOLL,
-		0, on_accept, h, on_request, h, MHD_OPTION_LISTEN_SOCKET, fd,
+		own_thread ? MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_ITC
+			   : MHD_USE_EPOLL,
+		0, on_accept, h, on_request, h, MHD_OPTION_LISTEN_SOCKET, h->fd,
 		MHD_OPTION_CONNECTION_LIMIT, (unsigned int)CLIENTS_MAX,
 		MHD_OPTION_CONNECTION_TIMEOUT, (unsigned int)TIMEOUT_SECONDS,
 		MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CLIENT_BYTES,
 		MHD_OPTION_NOTIFY_CONNECTION, on_connection, h,
-		cfg->own_thread ? MHD_OPTION_THREAD_STACK_SIZE : MHD_OPTION_END,
+		own_thread ? MHD_OPTION_THREAD_STACK_SIZE : MHD_OPTION_END,
 		(size_t)STACK_BYTES, MHD_OPTION_END);
-	if (!h->daemon) {
-		close(fd);
+	if (!h->daemon)
 		return fail(h, -ENOMEM);
-	}
+	h->fd = -1; /* the daemon's now */
 	log_note("ready: metrics on http://%s/metrics",
 		 addr_format(&h->cfg.addr.sa, text, sizeof(text)));
-	*ret = h;
 	return 0;
+}
+
+int httpd_start(const struct httpd_cfg *cfg, struct httpd **ret)
+{
+	struct httpd *h = NULL;
+	int r = httpd_listen(cfg, &h);
+
+	if (r == 0)
+		r = httpd_serve(h);
+	if (r < 0)
+		httpd_stop(h);
+	else
+		*ret = h;
+	return r;
 }
 
 void httpd_stop(struct httpd *h)
@@ -191,6 +215,8 @@ void httpd_stop(struct httpd *h)
 		return;
 	if (h->daemon)
 		MHD_stop_daemon(h->daemon);
+	if (h->fd >= 0)
+		close(h->fd);
 	free(h);
 }
 

@@ -30,7 +30,13 @@ struct httpd_cfg {
 
 /* -EADDRINUSE and the like of bind(2), said in words; main thread. */
 int httpd_start(const struct httpd_cfg *cfg, struct httpd **ret);
-void httpd_stop(struct httpd *h); /* NULL is fine */
+
+/* The same in two steps, for who gives up the right to the port between them: the first
+ * takes the port, the second serves. */
+int httpd_listen(const struct httpd_cfg *cfg, struct httpd **ret);
+int httpd_serve(struct httpd *h);
+
+void httpd_stop(struct httpd *h); /* in any state; NULL is fine */
 
 /* Without a thread of its own: an epoll descriptor; when it is readable, and once in
  * a few seconds for time-outs, call httpd_run. */

@@ -12,6 +12,31 @@
 
 #include "lib/cleanup.h"
 
+/* The one that opens files for this process; set before there are threads. */
+static struct {
+	int (*fn)(void *arg, const char *path);
+	void *arg;
+} opener;
+
+void secret_open_by(int (*fn)(void *arg, const char *path), void *arg)
+{
+	opener.arg = arg;
+	opener.fn = fn;
+}
+
+int secret_open(const char *path)
+{
+	int r;
+
+	if (!opener.fn) /* O_NONBLOCK: a FIFO would keep us waiting for its writer. */
+		return open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	r = opener.fn(opener.arg, path);
+	if (r >= 0)
+		return r;
+	errno = -r;
+	return -1;
+}
+
 /* NULL: it is as it should be. */
 static const char *exposure(const struct stat *st, bool is_public)
 {
@@ -48,8 +73,7 @@ static int read_all(int fd, char *text, size_t *ret_len)
 int secret_read(const char *path, bool is_public, char **ret_text, size_t *ret_len,
 		char *error)
 {
-	/* O_NONBLOCK: a FIFO would keep us waiting for its writer. */
-	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	_cleanup_close_ int fd = secret_open(path);
 	const char *why;
 	struct stat st;
 	size_t len = 0;

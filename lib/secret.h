@@ -21,6 +21,15 @@
  */
 int secret_read(const char *path, bool is_public, char **ret_text, size_t *ret_len,
 		char *error);
+/*
+ * From now on `fn` opens such files: a descriptor, or -errno. For a process without the
+ * rights that had somebody with them do it. Before there are threads; NULL: open(2) again.
+ */
+void secret_open_by(int (*fn)(void *arg, const char *path), void *arg);
+
+/* As open(2), to read, by whoever does it. */
+int secret_open(const char *path);
+
 void secret_free(char *text, size_t len); /* NULL is fine */
 
 #endif

@@ -543,6 +543,7 @@ void config_fini(struct server_cfg *cfg)
 	config_tls_fini(cfg);
 	free(cfg->control_path);
 	free(cfg->pool_dir);
+	free(cfg->user);
 	free(cfg->config_path);
 	memset(cfg, 0, sizeof(*cfg));
 }

@@ -57,6 +57,7 @@ struct server_cfg {
 	bool metrics_on;
 	struct addr metrics;
 
+	char *user;             /* NULL: the default, see drop.h */
 	char *pool_dir;         /* NULL: the pool's default */
 	uint64_t pool_limit;    /* bytes; 0: none */
 	uint64_t reserve_bytes; /* of the host's memory */

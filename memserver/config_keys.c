@@ -176,6 +176,19 @@ static void show_numa_node(const struct config_key *key, const struct server_cfg
 		config_show_number(key, (unsigned int)cfg->numa_node, fn, arg);
 }
 
+static int set_user(struct server_cfg *cfg, const char *value, const char **ret_why)
+{
+	if (!*value || strlen(value) > 32)
+		return config_refuse(ret_why, "a user's name has 1 to 32 characters");
+	return config_set_string(&cfg->user, value, ret_why);
+}
+
+static void show_user(const struct config_key *key, const struct server_cfg *cfg,
+		      config_show_fn fn, void *arg)
+{
+	fn(key->name, cfg->user ? cfg->user : "(default)", arg);
+}
+
 /* ---- engine ---- */
 
 static int set_threads(struct server_cfg *cfg, const char *value, const char **ret_why)
@@ -381,6 +394,9 @@ const struct config_key config_keys[] = {
 	{ "numa-node", 0, CONFIG_VALUE, "0 to 1023",
 	  "take the memory of this node only",
 	  set_numa_node, NULL, show_numa_node },
+	{ "user", 0, CONFIG_VALUE, "NAME",
+	  "whom root becomes after the start (memserver, if it exists)",
+	  set_user, NULL, show_user },
 	{ "threads", 0, CONFIG_VALUE, "1 to 64",
 	  "serving threads (one for each CPU)",
 	  set_threads, NULL, show_threads },

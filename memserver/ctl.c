@@ -18,6 +18,7 @@
 #include "lib/size.h"
 #include "memserver/ctl_remote.h"
 #include "memserver/ctl_stat.h"
+#include "memserver/helper.h"
 #include "memserver/iscsi/iscsi.h"
 #include "memserver/nvme/auth.h"
 #include "memserver/nvme/tls.h"
@@ -325,6 +326,21 @@ static int reload_iscsi(struct server *s, char *why)
 	return r < 0 ? r : 0;
 }
 
+/* The helper may open it where we may not any more. */
+static void reopen_audit(struct server *s)
+{
+	int fd = -1, r;
+
+	if (!s->audit || !strcmp(s->cfg.audit, TRAIL_JOURNAL))
+		return;
+	r = s->helper ? helper_open(s->helper, s->cfg.audit, &fd) : 0;
+	if (r < 0)
+		log_err("--audit %s: %s; it goes on in the old file", s->cfg.audit,
+			strerror(-r));
+	else
+		trail_reopen(s->audit, fd);
+}
+
 int ctl_reload(struct server *s, const char *who, char *why)
 {
 	int r = s->secure ? secure_reload(s->secure, why) : 0;
@@ -350,7 +366,7 @@ int ctl_reload(struct server *s, const char *who, char *why)
 				 "were; the log says where",
 				 s->cfg.nvme_tls_keys);
 	}
-	trail_reopen(s->audit);
+	reopen_audit(s);
 	if (r == 0)
 		r = ctl_remote_reload(s, why);
 	if (r == 0)

@@ -12,6 +12,7 @@
 #include "lib/log.h"
 #include "lib/tls.h"
 #include "memserver/acl.h"
+#include "memserver/helper.h"
 #include "memserver/login.h"
 #include "memserver/server.h"
 
@@ -54,6 +55,13 @@ static void on_login(void *arg, uint64_t ticket, const char *user, int r,
 	struct remote *m = arg;
 
 	ctl_server_answer(m->ctl, ticket, r, why, role, user);
+}
+
+static int spawn_login(void *arg, int in, int out)
+{
+	const struct server *s = arg;
+
+	return helper_login(s->helper, in, out);
 }
 
 /* ---- the door ---- */
@@ -144,7 +152,8 @@ int ctl_remote_start(struct server *s, const struct ctl_handler *table,
 	if (r == 0)
 		r = ctl_server_new(s->loop, table, s, &m->ctl);
 	if (r == 0)
-		r = logins_new(s->loop, &s->cfg.roles, on_login, m, &m->logins);
+		r = logins_new(s->loop, &s->cfg.roles, on_login, m, spawn_login, s,
+			       &m->logins);
 	if (r == 0) {
 		ctl_server_police(m->ctl, policy, s);
 		s->logins = logins_stats(m->logins);

@@ -347,6 +347,7 @@ int ctl_stat(struct ctl_call *call, void *arg)
 	json_object_object_add(o, "client_limits", limits);
 	json_object_object_add(o, "client_memory", held);
 	put_bool(o, "memory_locked", s->locked);
+	put_text(o, "runs_as", s->confined);
 	put_u64(o, "log_lines_dropped", log_dropped());
 	json_object_object_add(o, "exports", a.array);
 	call->result = o;

@@ -107,6 +107,7 @@ static void *shake(void *arg)
 {
 	struct handshakes *hs = arg;
 
+	pthread_setname_np(pthread_self(), "tls");
 	while (!atomic_load(&hs->stop)) {
 		struct epoll_event ev[NR_EVENTS];
 		int n = epoll_wait(hs->epfd, ev, NR_EVENTS, hs->nr ? 1000 : -1);
@@ -167,7 +168,6 @@ int handshakes_start(struct handshakes **ret)
 		handshakes_free(hs);
 		return r;
 	}
-	pthread_setname_np(hs->thread, "tls");
 	*ret = hs;
 	return 0;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Users and passwords in, roles out; a process for each in between. */
+/* Users and passwords in, roles out; a process of the helper's for each in between. */
 #include "memserver/login.h"
 
 #include <errno.h>
@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -34,8 +33,7 @@ struct source {
 struct attempt {
 	struct logins *logins;
 	bool used;
-	pid_t pid; /* 0: reaped */
-	int fd;    /* its answer; -1: it has been read */
+	int fd; /* its answer; -1: it has been read */
 	struct loop_fd watch;
 	struct loop_timer timer;
 	uint64_t ticket;
@@ -48,6 +46,8 @@ struct logins {
 	const struct roles_cfg *roles;
 	login_done_fn done;
 	void *arg;
+	login_spawn_fn spawn;
+	void *spawn_arg;
 	struct attempt attempts[LOGINS_MAX];
 	struct source sources[NR_SOURCES];
 	struct login_stats stats;
@@ -118,14 +118,10 @@ static int must_wait(struct logins *ls, const char *source, char *why)
 
 /* ---- an answer ---- */
 
-static void reap(struct attempt *a)
+/* The process, if it still lives, is its owner's to end. */
+static void forget(struct attempt *a)
 {
-	if (a->pid && waitpid(a->pid, NULL, WNOHANG) == 0) {
-		loop_timer_set(&a->timer, SECOND / 10, 0); /* it dies slowly */
-		return;
-	}
 	loop_timer_fini(&a->timer);
-	a->pid = 0;
 	a->used = false;
 }
 
@@ -137,7 +133,6 @@ static void finish(struct attempt *a, int r, enum ctl_role role, const char *why
 	loop_fd_del(&a->watch);
 	close(a->fd);
 	a->fd = -1;
-	kill(a->pid, SIGKILL);
 	if (r == 0) {
 		ls->stats.good++;
 	} else {
@@ -151,7 +146,7 @@ static void finish(struct attempt *a, int r, enum ctl_role role, const char *why
 	}
 	ls->done(ls->arg, a->ticket, a->user, r, role, why);
 	explicit_bzero(a->user, sizeof(a->user));
-	reap(a);
+	forget(a);
 }
 
 static void on_answer(void *arg, uint32_t events)
@@ -184,15 +179,12 @@ static void on_time(void *arg)
 {
 	struct attempt *a = arg;
 
-	if (a->fd >= 0)
-		finish(a, -ETIMEDOUT, CTL_NOBODY, "PAM did not answer in time");
-	else
-		reap(a);
+	finish(a, -ETIMEDOUT, CTL_NOBODY, "PAM did not answer in time");
 }
 
 /* ---- a question ---- */
 
-static int spawn(int in, int out, pid_t *ret)
+int login_spawn(int in, int out, pid_t *ret)
 {
 	char name[] = "memserver", arg[] = LOGIN_CHILD_ARG,
 	     *argv[] = { name, arg, NULL };
@@ -258,7 +250,7 @@ static int start(struct attempt *a, const char *password)
 	if (r == 0)
 		r = put_question(a->logins, a, password, in[1]);
 	if (r == 0)
-		r = spawn(in[0], out[1], &a->pid);
+		r = a->logins->spawn(a->logins->spawn_arg, in[0], out[1]);
 	if (r == 0) {
 		a->fd = take_fd(&out[0]);
 		fcntl(a->fd, F_SETFL, O_NONBLOCK);
@@ -305,14 +297,12 @@ int login_begin(struct logins *ls, uint64_t ticket, const char *source,
 	if (a->fd >= 0)
 		close(a->fd);
 	a->fd = -1;
-	if (a->pid)
-		kill(a->pid, SIGKILL);
-	reap(a);
+	forget(a);
 	return r;
 }
 
 int logins_new(struct loop *l, const struct roles_cfg *roles, login_done_fn done,
-	       void *arg, struct logins **ret)
+	       void *arg, login_spawn_fn spawn, void *spawn_arg, struct logins **ret)
 {
 	struct logins *ls = calloc(1, sizeof(*ls));
 
@@ -322,6 +312,8 @@ int logins_new(struct loop *l, const struct roles_cfg *roles, login_done_fn done
 	ls->roles = roles;
 	ls->done = done;
 	ls->arg = arg;
+	ls->spawn = spawn;
+	ls->spawn_arg = spawn_arg;
 	ls->limit = (struct log_limit)LOG_LIMIT_INIT;
 	*ret = ls;
 	return 0;
@@ -340,10 +332,6 @@ void logins_free(struct logins *ls)
 		loop_timer_fini(&a->timer);
 		if (a->fd >= 0)
 			close(a->fd);
-		if (a->pid) {
-			kill(a->pid, SIGKILL);
-			waitpid(a->pid, NULL, 0);
-		}
 	}
 	free(ls);
 }

@@ -10,6 +10,7 @@
 #define MEMSERVER_LOGIN_H
 
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "memserver/roles.h"
 
@@ -35,10 +36,13 @@ struct login_stats {
 typedef void (*login_done_fn)(void *arg, uint64_t ticket, const char *user, int r,
 			      enum ctl_role role, const char *why);
 
+/* Has login_spawn called by somebody who may ask PAM, and who ends what hangs. */
+typedef int (*login_spawn_fn)(void *arg, int in, int out);
+
 /* `roles` is borrowed. */
 int logins_new(struct loop *l, const struct roles_cfg *roles, login_done_fn done,
-	       void *arg, struct logins **ret);
-void logins_free(struct logins *ls); /* kills those under way; NULL is fine */
+	       void *arg, login_spawn_fn spawn, void *spawn_arg, struct logins **ret);
+void logins_free(struct logins *ls); /* those under way get no answer; NULL is fine */
 
 /*
  * Begins. `source` is an address without its port. -EAGAIN: the source must wait (`why`,
@@ -48,6 +52,9 @@ int login_begin(struct logins *ls, uint64_t ticket, const char *source,
 		const char *user, const char *password, char *why);
 
 const struct login_stats *logins_stats(const struct logins *ls);
+
+/* Starts the process; `in` and `out` stay the caller's. Whoever calls waits for it. */
+int login_spawn(int in, int out, pid_t *ret);
 
 /* What the process does: reads the question from 0, asks PAM, writes the answer to 1.
  * The exit status. */

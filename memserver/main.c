@@ -5,6 +5,7 @@
  * one look a second at the host's memory; and takes it down in the reverse order.
  */
 #include <errno.h>
+#include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,10 +17,13 @@
 #include "lib/clock.h"
 #include "lib/fault.h"
 #include "lib/log.h"
+#include "lib/secret.h"
 #include "lib/size.h"
 #include "memserver/acl.h"
+#include "memserver/confine.h"
 #include "memserver/conn_priv.h"
 #include "memserver/ctl.h"
+#include "memserver/helper.h"
 #include "memserver/iscsi/iscsi.h"
 #include "memserver/login.h"
 #include "memserver/memory.h"
@@ -28,6 +32,7 @@
 #include "memserver/nvme/tls.h"
 #include "memserver/secure.h"
 #include "memserver/server.h"
+#include "memserver/trail.h"
 
 #define SECOND_NS UINT64_C(1000000000)
 
@@ -230,24 +235,33 @@ static int run(struct server *s)
 
 /* ---- up and down ---- */
 
-static int just_the_pool(struct server *s)
+static struct pool_cfg pool_of(const struct server *s)
 {
 	const struct server_cfg *c = &s->cfg;
-	struct pool_cfg p = { .dir = c->pool_dir,
-			      .limit_bytes = c->pool_limit,
-			      .reserve_bytes = c->reserve_bytes,
-			      .huge = c->huge,
-			      .numa_node = c->numa_node };
 
-	return pool_open(&p, &s->pool);
+	return (struct pool_cfg){ .dir = c->pool_dir,
+				  .limit_bytes = c->pool_limit,
+				  .reserve_bytes = c->reserve_bytes,
+				  .huge = c->huge,
+				  .numa_node = c->numa_node,
+				  .owner = &s->drop };
 }
 
+static int size_pool(void *arg, uint64_t bytes)
+{
+	return helper_pool_size(arg, bytes);
+}
+
+/* With the rights that serving will have. */
 static int open_pool(struct server *s)
 {
-	int r = just_the_pool(s);
+	const struct pool_cfg p = pool_of(s);
+	int r = pool_attach(&p, &s->pool);
 
 	if (r < 0)
 		return r;
+	if (s->helper)
+		pool_size_by(s->pool, size_pool, s->helper);
 	s->locked = memory_lock(pool_is_noswap(s->pool));
 	r = exports_open(s->pool, &s->exports);
 	if (r < 0) {
@@ -261,15 +275,13 @@ static int open_pool(struct server *s)
 	return r;
 }
 
-static int start_nvme_auth(struct server *s)
+static int load_nvme_auth(struct server *s)
 {
 	int r = 0;
 
 	if (!s->cfg.nvme_auth)
 		return 0;
 	r = nvme_auth_new(s->cfg.nvme_auth, &s->cfg.nvme_auth_prefs, &s->nvme_auth);
-	if (r == 0)
-		r = nvme_auth_start(s->nvme_auth);
 	s->engine.nvme_auth = s->nvme_auth;
 	return r;
 }
@@ -286,7 +298,8 @@ static int start_nvme_tls(struct server *s)
 	return r;
 }
 
-static int start_engine(struct server *s)
+/* All but its threads. */
+static int prepare_engine(struct server *s)
 {
 	struct engine *g = &s->engine;
 	int r = conns_new(&s->conns);
@@ -310,14 +323,28 @@ static int start_engine(struct server *s)
 	g->nr_workers = s->cfg.threads;
 	g->spin_ns = (uint64_t)s->cfg.spin_us * 1000;
 	g->max_conns = s->cfg.max_conns;
-	r = start_nvme_auth(s);
+	r = load_nvme_auth(s);
 	if (r == 0)
 		r = start_nvme_tls(s);
 	if (r == 0)
 		r = open_doors(s);
-	if (r == 0)
-		r = engine_start(g);
 	return r;
+}
+
+static int start_threads(struct server *s)
+{
+	int r = s->nvme_auth ? nvme_auth_start(s->nvme_auth) : 0;
+
+	if (r == 0)
+		r = engine_start(&s->engine);
+	if (r == 0)
+		r = metrics_start(s);
+	return r;
+}
+
+static int run_tgtd(void *arg, int output, pid_t *ret_pid)
+{
+	return helper_tgtd(arg, output, ret_pid);
 }
 
 /* Its portals are doors of the configuration that tgtd serves. */
@@ -329,7 +356,9 @@ static int start_iscsi(struct server *s)
 				 .acl = s->cfg.acl,
 				 .folder = pool_path(s->pool),
 				 .portals = portals,
-				 .auth_path = s->cfg.iscsi_auth };
+				 .auth_path = s->cfg.iscsi_auth,
+				 .run = run_tgtd,
+				 .run_arg = s->helper };
 	int r = 0;
 
 	if (!portals)
@@ -337,11 +366,134 @@ static int start_iscsi(struct server *s)
 	for (size_t i = 0; i < s->cfg.nr_doors; i++)
 		if (s->cfg.doors[i].kind == DOOR_ISCSI)
 			portals[cfg.nr_portals++] = s->cfg.doors[i].addr;
-	if (cfg.nr_portals)
+	if (cfg.nr_portals && getuid() != 0 && !s->drop.wanted) {
+		log_err("iscsi: tgtd takes orders from root only: run memserver as "
+			"root, or without --iscsi");
+		r = -EPERM;
+	}
+	if (cfg.nr_portals && r == 0)
 		r = pool_share(s->pool);
 	if (cfg.nr_portals && r == 0)
 		r = iscsi_start(&cfg, &s->iscsi);
 	free(portals);
+	return r;
+}
+
+/* Processes to start and files to open that we shall not have the right to. */
+static int start_helper(struct server *s)
+{
+	bool needed = s->drop.wanted || s->cfg.remote_on;
+
+	for (size_t i = 0; i < s->cfg.nr_doors; i++)
+		needed |= s->cfg.doors[i].kind == DOOR_ISCSI;
+	return needed ? helper_start(&s->cfg, &s->drop, &s->helper) : 0;
+}
+
+static int open_secret(void *arg, const char *path)
+{
+	int fd = -1, r = helper_open(arg, path, &fd);
+
+	return r < 0 ? r : fd;
+}
+
+static int give_up_rights(struct server *s)
+{
+	int r = drop_rights(&s->drop);
+
+	if (r == 0 && s->drop.wanted)
+		secret_open_by(open_secret, s->helper);
+	return r;
+}
+
+#define FOLDERS_MAX 24
+
+static void may_open(struct confine_folder *list, size_t *nr, const char *path,
+		     enum confine_access access)
+{
+	if (path && *nr < FOLDERS_MAX)
+		list[(*nr)++] = (struct confine_folder){ path, access };
+}
+
+/* Of keys the helper opens what we may not; who has not dropped rights opens them itself. */
+static size_t list_folders(const struct server *s, struct confine_folder *list)
+{
+	const struct server_cfg *c = &s->cfg;
+	size_t nr = 0;
+
+	may_open(list, &nr, pool_path(s->pool), CONFINE_WRITE);
+	may_open(list, &nr, c->control_path, CONFINE_WRITE);
+	may_open(list, &nr, "/proc", CONFINE_READ);
+	may_open(list, &nr, "/etc", CONFINE_READ);
+	may_open(list, &nr, "/usr/share/zoneinfo/", CONFINE_READ);
+	may_open(list, &nr, "/dev/null", CONFINE_DEVICE);
+	for (size_t i = 0; i < c->nr_doors && i < 4; i++)
+		if (c->doors[i].addr.sa.sa_family == AF_UNIX)
+			may_open(list, &nr, c->doors[i].addr.un.sun_path,
+				 CONFINE_WRITE);
+	if (s->drop.wanted)
+		return nr;
+	if (c->audit && strcmp(c->audit, TRAIL_JOURNAL) != 0)
+		may_open(list, &nr, c->audit, CONFINE_WRITE);
+	may_open(list, &nr, c->iscsi_auth, CONFINE_READ);
+	may_open(list, &nr, c->nvme_auth, CONFINE_READ);
+	may_open(list, &nr, c->nvme_tls_keys, CONFINE_READ);
+	may_open(list, &nr, c->tls.files.cert, CONFINE_READ);
+	may_open(list, &nr, c->tls.files.key, CONFINE_READ);
+	may_open(list, &nr, c->tls.files.ca, CONFINE_READ);
+	may_open(list, &nr, c->tls.files.psk, CONFINE_READ);
+	may_open(list, &nr, c->tls.clients, CONFINE_READ);
+	return nr;
+}
+
+/* What can't be put in force is said, and is no reason not to serve. */
+static void confine(struct server *s)
+{
+	struct confine_folder list[FOLDERS_MAX];
+	const struct passwd *pw = s->drop.wanted ? NULL : getpwuid(geteuid());
+	int files = confine_files(list, list_folders(s, list)), calls = confine_calls();
+	char landlock[40] = "Landlock: not in this kernel", seccomp[60] = "seccomp";
+
+	if (files > 0)
+		snprintf(landlock, sizeof(landlock), "Landlock (ABI %d)", files);
+	else if (files < 0)
+		snprintf(landlock, sizeof(landlock), "Landlock: %.20s",
+			 strerror(-files));
+	if (calls == -EOPNOTSUPP)
+		snprintf(seccomp, sizeof(seccomp), "seccomp: not in this build");
+	else if (calls < 0)
+		snprintf(seccomp, sizeof(seccomp), "seccomp: %.40s", strerror(-calls));
+	snprintf(s->confined, sizeof(s->confined), "%.32s, %s, %s",
+		 s->drop.wanted ? s->drop.name
+		 : pw           ? pw->pw_name
+				: "a user without a name",
+		 seccomp, landlock);
+	log_note("runs as %s", s->confined);
+}
+
+/* What needs rights. The pool is opened as who will serve it. */
+static int take(struct server *s)
+{
+	const struct pool_cfg p = pool_of(s);
+	int r = start_helper(s);
+
+	raise_descriptors(s->cfg.max_conns);
+	drop_memory_limit(&s->drop);
+	if (r == 0)
+		r = pool_prepare(&p);
+	if (r == 0)
+		memory_flusher();
+	if (r == 0)
+		r = drop_pause(&s->drop);
+	if (r == 0)
+		r = open_pool(s);
+	if (r == 0)
+		r = drop_resume(&s->drop);
+	if (r == 0)
+		r = prepare_engine(s);
+	if (r == 0)
+		r = ctl_start(s);
+	if (r == 0)
+		r = metrics_listen(s);
 	return r;
 }
 
@@ -354,18 +506,18 @@ static int start(struct server *s)
 		r = loop_signals(s->loop, on_signal, s);
 	if (r == 0)
 		r = fault_init();
-	if (r < 0)
-		return r;
-	raise_descriptors(s->cfg.max_conns);
-	r = open_pool(s);
 	if (r == 0)
-		r = start_engine(s);
+		r = drop_choose(s->cfg.user, &s->drop);
+	if (r == 0)
+		r = take(s);
+	if (r == 0)
+		r = give_up_rights(s);
 	if (r == 0)
 		r = start_iscsi(s);
 	if (r == 0)
-		r = ctl_start(s);
+		confine(s);
 	if (r == 0)
-		r = metrics_start(s);
+		r = start_threads(s);
 	if (r == 0)
 		memory_trim(s->secure || s->nvme_tls);
 	return r;
@@ -387,6 +539,7 @@ static void stop(struct server *s)
 	conns_free(s->conns);
 	secure_free(s->secure);
 	pool_close(s->pool);
+	helper_stop(s->helper);
 	loop_free(s->loop);
 	free(s->doors);
 	config_fini(&s->cfg);
@@ -398,9 +551,11 @@ static void stop(struct server *s)
  */
 static int prepare(struct server *s)
 {
-	int r = just_the_pool(s);
+	const struct pool_cfg p = pool_of(s);
+	int r = drop_choose(s->cfg.user, &s->drop);
 
-	pool_close(s->pool);
+	if (r == 0)
+		r = pool_prepare(&p);
 	config_fini(&s->cfg);
 	return r;
 }

@@ -26,11 +26,15 @@ bool memory_lock(bool noswap)
 		log_warn("memory cannot be locked (%s): lent pages may be swapped out "
 			 "by this host; raise LimitMEMLOCK (ulimit -l) or run as root",
 			 strerror(errno));
+	return locked;
+}
+
+void memory_flusher(void)
+{
 	if (prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0) < 0)
 		log_info("not marked as part of the I/O path (PR_SET_IO_FLUSHER: %s); "
 			 "it matters when this host itself swaps to what it lends",
 			 strerror(errno));
-	return locked;
 }
 
 /* ---- what only starting needed ---- */

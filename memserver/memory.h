@@ -11,11 +11,14 @@
 
 /*
  * Locks all that is mapped now and later, as it is touched (the pool's pages too, not
- * before), and has the kernel treat us as part of the I/O path in reclaim (Linux 5.6):
- * this thread and those it starts later. What cannot be is logged with its remedy;
- * `noswap`: the pool never swaps anyway. True: locked.
+ * before). What cannot be is logged with its remedy; `noswap`: the pool never swaps anyway.
+ * True: locked.
  */
 bool memory_lock(bool noswap);
+
+/* Has the kernel treat us as part of the I/O path in reclaim (Linux 5.6; SYS_RESOURCE): this
+ * thread and those it starts later. */
+void memory_flusher(void);
 
 /*
  * Starting is over: code and constants of libraries that no request runs through are

@@ -18,7 +18,7 @@ static bool allows(void *arg, const struct sockaddr *sa)
 	return acl_allows_address(s->cfg.acl, sa);
 }
 
-int metrics_start(struct server *s)
+int metrics_listen(struct server *s)
 {
 	const struct httpd_cfg cfg = {
 		.addr = s->cfg.metrics,
@@ -28,7 +28,12 @@ int metrics_start(struct server *s)
 		.arg = s,
 	};
 
-	return s->cfg.metrics_on ? httpd_start(&cfg, &s->metrics) : 0;
+	return s->cfg.metrics_on ? httpd_listen(&cfg, &s->metrics) : 0;
+}
+
+int metrics_start(struct server *s)
+{
+	return s->metrics ? httpd_serve(s->metrics) : 0;
 }
 
 void metrics_stop(struct server *s)

@@ -10,8 +10,10 @@
 
 struct server;
 
-/* Listens at cfg.metrics unless it is off. Says why not, and returns -errno. Call when
- * the server is whole; its parts must outlive metrics_stop. Main thread. */
+/* Takes the port of cfg.metrics unless it is off. Says why not, and returns -errno. */
+int metrics_listen(struct server *s);
+
+/* Serves there, if it was taken. Call when the server is whole; its parts must outlive metrics_stop. Main thread. */
 int metrics_start(struct server *s);
 void metrics_stop(struct server *s); /* fine when not started */
 

@@ -7,14 +7,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
-#include <linux/magic.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <unistd.h>
@@ -36,122 +33,10 @@ struct pool {
 	uint32_t granule;
 	uint64_t limit, reserve;
 	_Atomic uint64_t used;
-	_Atomic bool is_short; /* the host is below its reserve */
+	_Atomic bool is_short;                      /* the host is below its reserve */
+	int (*set_size)(void *arg, uint64_t bytes); /* NULL: we do it */
+	void *set_size_arg;
 };
-
-static uint64_t host_memory(const char *key)
-{
-	_cleanup_free_ char *line = NULL;
-	size_t cap = 0, key_len = strlen(key);
-	unsigned long long kib = 0;
-	FILE *f = fopen("/proc/meminfo", "re");
-
-	if (!f)
-		return 0;
-	while (getline(&line, &cap, f) > 0)
-		if (!strncmp(line, key, key_len) && line[key_len] == ':') {
-			kib = strtoull(line + key_len + 1, NULL, 10);
-			break;
-		}
-	fclose(f);
-	return (uint64_t)kib << 10;
-}
-
-/* mkdir -p, the last folder for us alone. */
-static int make_folder(const char *path)
-{
-	_cleanup_free_ char *p = strdup(path);
-
-	if (!p)
-		return -ENOMEM;
-	for (char *s = strchr(p + 1, '/'); s; s = strchr(s + 1, '/')) {
-		*s = '\0';
-		if (mkdir(p, 0755) < 0 && errno != EEXIST)
-			return -errno;
-		*s = '/';
-	}
-	if (mkdir(p, 0700) < 0 && errno != EEXIST)
-		return -errno;
-	return 0;
-}
-
-static bool is_tmpfs(const char *path)
-{
-	struct statfs fs;
-
-	return !statfs(path, &fs) && fs.f_type == TMPFS_MAGIC;
-}
-
-/* Is `path` the root of a mount (another device than its parent)? */
-static bool is_mount_point(const char *path)
-{
-	_cleanup_free_ char *parent = NULL;
-	struct stat here, up;
-
-	if (asprintf(&parent, "%s/..", path) < 0)
-		return false;
-	return !stat(path, &here) && !stat(parent, &up) && here.st_dev != up.st_dev;
-}
-
-/*
- * The pool mounts its own tmpfs unless the folder was given and already is on one. What
- * somebody else has mounted is never remounted.
- */
-static bool wants_mount(const struct pool_cfg *cfg, const char *path)
-{
-	struct pool_mount m = { 0 };
-
-	if (geteuid() != 0)
-		return false;
-	if (is_mount_point(path))
-		return !pool_mount_look(path, &m) && m.is_ours;
-	return !cfg->dir || !is_tmpfs(path);
-}
-
-static void mount_options(const struct pool_cfg *cfg, bool noswap, char *buf,
-			  size_t len)
-{
-	uint64_t size = cfg->limit_bytes ? cfg->limit_bytes : host_memory("MemTotal");
-	int n = snprintf(buf, len, "mode=0700,nr_inodes=4096,huge=%s,size=%llu",
-			 cfg->huge ? "always" : "never",
-			 (unsigned long long)(size + POOL_HUGE_PAGE));
-
-	if (cfg->numa_node >= 0)
-		n += snprintf(buf + n, len - (size_t)n, ",mpol=bind:%d",
-			      cfg->numa_node);
-	if (noswap)
-		snprintf(buf + n, len - (size_t)n, ",noswap");
-}
-
-/* Mounts, or remounts with today's limit what an earlier memserver left. */
-static int mount_pool(const struct pool_cfg *cfg, const char *path)
-{
-	unsigned long flags = MS_NOSUID | MS_NODEV | MS_NOEXEC;
-	char options[160];
-
-	if (is_mount_point(path))
-		flags |= MS_REMOUNT;
-	mount_options(cfg, true, options, sizeof(options));
-	if (!mount(POOL_MOUNT_SOURCE, path, "tmpfs", flags, options))
-		return 0;
-	mount_options(cfg, false, options, sizeof(options));
-	if (!mount(POOL_MOUNT_SOURCE, path, "tmpfs", flags, options))
-		return 0;
-	/* A service without that right: --prepare-pool has just done it. */
-	if ((flags & MS_REMOUNT) && errno == EPERM)
-		return 0;
-	if ((flags & MS_REMOUNT) && errno == EINVAL) {
-		log_warn("pool %s: could not be remounted with '%s' (what is stored "
-			 "there may already exceed the limit, or the page size can't "
-			 "change); it stays as it is",
-			 path, options);
-		return 0;
-	}
-	log_err("pool %s: mounting a tmpfs (%s) failed: %s; give a folder on a tmpfs "
-		"with --pool DIR",
-		path, options, strerror(errno));
-	return -errno;
-}
 
 static int take_lock(struct pool *p)
 {
@@ -191,41 +76,28 @@ static void find_limit(struct pool *p, const struct pool_cfg *cfg)
 	}
 }
 
-static int default_folder(char **ret_path)
-{
-	int n = geteuid() == 0 ? asprintf(ret_path, "/run/memserver/pool")
-			       : asprintf(ret_path, "/dev/shm/memserver-%u/pool",
-					  (unsigned int)geteuid());
-
-	return n < 0 ? -ENOMEM : 0;
-}
-
-static int open_folder(struct pool *p, const struct pool_cfg *cfg)
+static int open_folder(struct pool *p, const struct drop *owner)
 {
 	struct pool_mount m;
-	int r = make_folder(p->path);
+	int r;
 
-	if (r < 0) {
-		log_err("pool %s: cannot make the folder: %s; give another with --pool "
-			"DIR",
-			p->path, strerror(-r));
-		return r;
-	}
-	if (wants_mount(cfg, p->path)) {
-		r = mount_pool(cfg, p->path);
-		if (r < 0)
-			return r;
-	}
 	if (!pool_mount_look(p->path, &m)) {
 		p->noswap = m.is_noswap;
-		p->ours = m.is_ours && is_mount_point(p->path);
+		p->ours = m.is_ours && pool_mount_is_point(p->path);
 	}
 	p->dirfd = open(p->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (p->dirfd < 0) {
-		log_err("pool %s: %s", p->path, strerror(errno));
-		return -errno;
+		r = -errno;
+		log_err("pool %s: %s%s%s", p->path, strerror(-r),
+			r == -EACCES
+				? "; the folders above it must be open (o+x) to user "
+				: "",
+			r != -EACCES             ? ""
+			: owner && owner->wanted ? owner->name
+						 : "us");
+		return r;
 	}
-	if (!is_tmpfs(p->path)) {
+	if (!pool_mount_is_tmpfs(p->path)) {
 		log_err("pool %s: not a tmpfs, so it would lend disk, not memory; "
 			"mount "
 			"one there or give a folder on one with --pool DIR",
@@ -235,7 +107,7 @@ static int open_folder(struct pool *p, const struct pool_cfg *cfg)
 	return take_lock(p);
 }
 
-int pool_open(const struct pool_cfg *cfg, struct pool **ret)
+int pool_attach(const struct pool_cfg *cfg, struct pool **ret)
 {
 	struct pool *p = calloc(1, sizeof(*p));
 	int r = -ENOMEM;
@@ -245,13 +117,10 @@ int pool_open(const struct pool_cfg *cfg, struct pool **ret)
 	p->dirfd = p->lockfd = -1;
 	p->granule = cfg->huge ? POOL_HUGE_PAGE : POOL_PAGE;
 	p->reserve = cfg->reserve_bytes;
-	if (cfg->dir)
-		p->path = strdup(cfg->dir);
-	else if (default_folder(&p->path) < 0)
-		p->path = NULL;
-	if (!p->path)
+	r = pool_find(cfg, &p->path);
+	if (r < 0)
 		goto fail;
-	r = open_folder(p, cfg);
+	r = open_folder(p, cfg->owner);
 	if (r < 0)
 		goto fail;
 	find_limit(p, cfg);
@@ -261,6 +130,13 @@ int pool_open(const struct pool_cfg *cfg, struct pool **ret)
 fail:
 	pool_close(p);
 	return r;
+}
+
+int pool_open(const struct pool_cfg *cfg, struct pool **ret)
+{
+	int r = pool_prepare(cfg);
+
+	return r < 0 ? r : pool_attach(cfg, ret);
 }
 
 void pool_close(struct pool *p)
@@ -392,25 +268,31 @@ static void cap_tmpfs(struct pool *p, bool stop)
 {
 	uint64_t bytes = p->fs_bytes;
 	struct statfs fs;
-	char option[40];
+	int r;
 
 	if (!p->shared || !p->ours || fstatfs(p->dirfd, &fs) < 0)
 		return;
 	if (stop)
 		bytes = (uint64_t)(fs.f_blocks - fs.f_bfree) * (uint64_t)fs.f_bsize;
-	snprintf(option, sizeof(option), "size=%llu", (unsigned long long)bytes);
-	if (mount(NULL, p->path, NULL, MS_REMOUNT | MS_NOSUID | MS_NODEV | MS_NOEXEC,
-		  option) < 0)
-		log_warn("pool %s: remounting with %s: %s; iSCSI writes do not stop at "
-			 "the host's reserve",
-			 p->path, option, strerror(errno));
+	r = p->set_size ? p->set_size(p->set_size_arg, bytes)
+			: pool_mount_size(p->path, bytes);
+	if (r < 0)
+		log_warn("pool %s: giving it %llu bytes: %s; iSCSI writes do not stop "
+			 "at the host's reserve",
+			 p->path, (unsigned long long)bytes, strerror(-r));
+}
+
+void pool_size_by(struct pool *p, int (*fn)(void *arg, uint64_t bytes), void *arg)
+{
+	p->set_size = fn;
+	p->set_size_arg = arg;
 }
 
 void pool_watch_host(struct pool *p)
 {
 	char have[SIZE_FORMAT_MAX], want[SIZE_FORMAT_MAX];
 	bool was = atomic_load(&p->is_short);
-	uint64_t available = host_memory("MemAvailable");
+	uint64_t available = pool_host_memory("MemAvailable");
 	/* Take up lending again only a little above the mark: no flapping. */
 	uint64_t mark = p->reserve + (was ? p->reserve / 8 : 0);
 	bool now = p->reserve && available && available < mark;

@@ -13,6 +13,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "memserver/drop.h"
+
 #define POOL_PAGE      4096u
 #define POOL_HUGE_PAGE (2u << 20)
 
@@ -22,16 +24,36 @@ struct pool_cfg {
 	uint64_t reserve_bytes; /* host memory that lending never takes */
 	bool huge;     /* back with 2 MiB pages; memory returns in such units */
 	int numa_node; /* -1: anywhere */
+	const struct drop *owner; /* borrowed; whom it is given to; NULL: nobody else */
 };
 
 struct pool;
 
+/* The folder's path, for the caller to free. -ENOMEM. */
+int pool_find(const struct pool_cfg *cfg, char **ret_path);
+
+/* The host's memory as /proc/meminfo names it, bytes; 0: it does not. */
+uint64_t pool_host_memory(const char *key);
+
 /*
- * Opens the folder, mounting a tmpfs there first when we are root and it is not on
+ * Makes the folder, mounts a tmpfs there when we are root and it is not on one, and gives it
+ * with all its files to the owner. Without some of root's rights what has been done already is
+ * enough. Errors are logged with their remedy.
+ */
+int pool_prepare(const struct pool_cfg *cfg);
+
+/* Opens what has been prepared, with the rights of its owner; errors as of pool_open. */
+int pool_attach(const struct pool_cfg *cfg, struct pool **ret);
+
+/*
+ * Both: opens the folder, mounting a tmpfs there first when we are root and it is not on
  * one. Errors are logged here with their remedy: -EBUSY another memserver has it,
  * -EOPNOTSUPP not a tmpfs, or whatever mount(2) and open(2) say. Main thread.
  */
 int pool_open(const struct pool_cfg *cfg, struct pool **ret);
+
+/* Whoever may change the size of its tmpfs, where we may not. */
+void pool_size_by(struct pool *p, int (*fn)(void *arg, uint64_t bytes), void *arg);
 
 /* Frees the handle; files stay. NULL is fine. */
 void pool_close(struct pool *p);

@@ -3,10 +3,13 @@
 #include "memserver/pool_mount.h"
 
 #include <errno.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/sysmacros.h>
 
 #include "lib/cleanup.h"
@@ -36,6 +39,37 @@ int pool_mount_parse(const char *line, unsigned int *ret_major, unsigned int *re
 		return -EPROTO;
 	ret->is_ours = !strcmp(type, "tmpfs") && !strcmp(source, POOL_MOUNT_SOURCE);
 	ret->is_noswap = !strcmp(type, "tmpfs") && has_option(options, "noswap");
+	return 0;
+}
+
+bool pool_mount_is_tmpfs(const char *path)
+{
+	struct statfs fs;
+
+	return !statfs(path, &fs) && fs.f_type == TMPFS_MAGIC;
+}
+
+bool pool_mount_is_point(const char *path)
+{
+	_cleanup_free_ char *real = realpath(path, NULL);
+	struct stat here, up;
+	char *slash;
+
+	if (!real || stat(real, &here) < 0)
+		return false;
+	slash = strrchr(real, '/');
+	slash[slash == real] = '\0';
+	return !stat(real, &up) && here.st_dev != up.st_dev;
+}
+
+int pool_mount_size(const char *path, uint64_t bytes)
+{
+	char option[40];
+
+	snprintf(option, sizeof(option), "size=%llu", (unsigned long long)bytes);
+	if (mount(NULL, path, NULL, MS_REMOUNT | MS_NOSUID | MS_NODEV | MS_NOEXEC,
+		  option) < 0)
+		return -errno;
 	return 0;
 }
 

@@ -11,6 +11,7 @@
 #include "memserver/config.h"
 #include "memserver/conns.h"
 #include "memserver/door.h"
+#include "memserver/drop.h"
 #include "memserver/exports.h"
 #include "memserver/pool.h"
 #include "memserver/roles.h"
@@ -18,6 +19,7 @@
 
 struct trail;
 struct ctl_server;
+struct helper;
 struct iscsi;
 struct httpd;
 struct login_stats;
@@ -28,6 +30,8 @@ struct secure;
 
 struct server {
 	struct server_cfg cfg;
+	struct drop drop;      /* who it becomes */
+	struct helper *helper; /* NULL: nothing is left that needs rights */
 	struct loop *loop;
 	struct pool *pool;
 	struct exports *exports;
@@ -49,6 +53,7 @@ struct server {
 	struct httpd *metrics;            /* NULL: off or not started */
 	uint64_t started_ns;              /* CLOCK_MONOTONIC */
 	bool locked;                      /* mlockall worked */
+	char confined[160];               /* what is in force, in words */
 };
 
 #endif

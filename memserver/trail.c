@@ -78,10 +78,12 @@ void trail_close(struct trail *a)
 	free(a);
 }
 
-void trail_reopen(struct trail *a)
+void trail_reopen(struct trail *a, int fd)
 {
-	int fd = a && a->fd >= 0 ? open_file(a->path) : -1;
-
+	if (!a || a->fd < 0)
+		return;
+	if (fd < 0)
+		fd = open_file(a->path);
 	if (fd < 0)
 		return;
 	close(a->fd);

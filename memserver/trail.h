@@ -22,8 +22,9 @@ struct trail;
 int trail_open(const char *path, struct trail **ret);
 void trail_close(struct trail *a); /* NULL is fine, here and below */
 
-/* After logrotate has moved it. Keeps the old file on an error, which is logged. */
-void trail_reopen(struct trail *a);
+/* After logrotate has moved it: goes on in `fd`, or (-1) opens its path. Keeps the old file
+ * on an error, which is logged. */
+void trail_reopen(struct trail *a, int fd);
 
 /* What a request came to; `r` as its handler returned it. */
 void trail_call(struct trail *a, const struct ctl_call *call, int r);

@@ -194,7 +194,11 @@ static void spin(struct worker *w)
 static void *serve(void *arg)
 {
 	struct worker *w = arg;
+	char name[16];
 
+	/* By itself: of another it is a file of /proc that a user without rights can't write. */
+	snprintf(name, sizeof(name), "serve/%u", w->id);
+	pthread_setname_np(pthread_self(), name);
 	w->now = clock_ns();
 	w->next_tick = w->now + TICK_NS;
 	while (!atomic_load(&w->stop)) {
@@ -254,14 +258,11 @@ static int worker_init(struct worker *w, struct engine *g, unsigned int id)
 
 static int worker_start(struct worker *w)
 {
-	char name[16];
 	int r = pthread_create(&w->thread, NULL, serve, w);
 
 	if (r)
 		return -r;
 	w->started = true;
-	snprintf(name, sizeof(name), "serve/%u", w->id);
-	pthread_setname_np(w->thread, name);
 	return 0;
 }
 

@@ -81,7 +81,8 @@ class Tap:
 class Memserver:
     """A memserver with NBD on a port of its own (and a unix socket, `self.unix`).
 
-    `flags` as on the command line; other doors are off unless they name them. The pool and
+    `flags` as on the command line; other doors are off unless they name them; MEMSERVER_USER in
+    the environment is whom root's memserver becomes. The pool and
     the log stay over restarts.
     """
 
@@ -108,6 +109,8 @@ class Memserver:
                 argv += [flag, value]
         if '--nbd' not in self.flags:
             argv += ['--nbd', f'127.0.0.1:{self.port}', '--nbd', 'unix:' + self.unix]
+        if '--user' not in self.flags and 'MEMSERVER_USER' in os.environ:
+            argv += ['--user', os.environ['MEMSERVER_USER']]
         return argv + self.flags
 
     def start(self):
@@ -218,6 +221,12 @@ def wait(condition, seconds=LONG):
             return False
         time.sleep(0.01)
     return True
+
+
+def children(pid):
+    """Process ids, as text."""
+    with open(f'/proc/{pid}/task/{pid}/children') as file:
+        return file.read().split()
 
 
 def free_port():

@@ -564,7 +564,9 @@ int iscsi_start(const struct iscsi_cfg *cfg, struct iscsi **ret)
 			      .nr_portals = cfg->nr_portals,
 			      .up = on_up,
 			      .down = on_down,
-			      .arg = is };
+			      .arg = is,
+			      .run = cfg->run,
+			      .run_arg = cfg->run_arg };
 	int r = -ENOMEM;
 
 	if (!is)

@@ -24,6 +24,9 @@ struct iscsi_cfg {
 	const struct addr *portals; /* borrowed during the call */
 	size_t nr_portals;          /* > 0 */
 	const char *auth_path;      /* NULL: no CHAP */
+	/* As of struct tgtd_cfg. */
+	int (*run)(void *arg, int output, pid_t *ret_pid);
+	void *run_arg;
 };
 
 /* Errors are logged with their remedy. */

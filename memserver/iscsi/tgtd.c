@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -36,10 +37,9 @@
 enum state { TGTD_OFF, TGTD_STARTING, TGTD_UP };
 
 struct tgtd {
-	struct tgtd_cfg cfg; /* its strings and arrays: not to be used */
-	char *program;       /* owned; the path */
-	char *base, *socket; /* owned; the name it is told, the file it makes */
-	char *portals;       /* owned; the value of --iscsi */
+	struct tgtd_cfg cfg;     /* its strings and arrays: not to be used */
+	struct tgtd_words words; /* owned */
+	char *socket;            /* owned; the file it makes */
 	char version[32];
 	_Atomic int state;
 	pid_t pid;  /* 0: none */
@@ -87,8 +87,8 @@ static char *find_program(void)
 }
 
 /* In the child: nothing inherited but what tgtd needs. Async-signal-safe only. */
-static void become(const char *program, char *const argv[], char *const envp[],
-		   int output)
+_Noreturn static void become(const char *program, char *const argv[],
+			     char *const envp[], int output)
 {
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	sigset_t none;
@@ -102,57 +102,55 @@ static void become(const char *program, char *const argv[], char *const envp[],
 	_exit(127);
 }
 
-/* Runs it with output to a pipe that it never waits for. */
-static int spawn(const char *program, char *const argv[], const char *base,
-		 pid_t *ret_pid, int *ret_output)
+_Noreturn void tgtd_words_exec(const struct tgtd_words *w, int output)
 {
-	_cleanup_free_ char *named = NULL;
-	char *envp[] = { "PATH=/usr/sbin:/usr/bin:/sbin:/bin", NULL, NULL };
-	int fds[2];
-	pid_t pid, parent = getpid();
+	char *argv[] = {
+		"tgtd", "-f", "-C", CONTROL_NUMBER, "--iscsi", w->portals, NULL
+	};
+	char named[PATH_MAX] = "", path[] = "PATH=/usr/sbin:/usr/bin:/sbin:/bin";
+	char *envp[] = { path, named, NULL };
 
-	if (asprintf(&named, "TGT_IPC_SOCKET=%s", base) < 0) {
-		named = NULL;
-		return -ENOMEM;
-	}
-	envp[1] = named;
+	snprintf(named, sizeof(named), "TGT_IPC_SOCKET=%s", w->base);
+	if (!w->program)
+		_exit(127);
+	become(w->program, argv, envp, output);
+}
+
+/* What it says when it is asked for its version. */
+static int ask_version(const struct tgtd *d, char *text, size_t len)
+{
+	char *argv[] = { "tgtd", "--version", NULL }, *envp[] = { NULL };
+	ssize_t n;
+	int fds[2];
+	pid_t pid;
+
 	if (pipe2(fds, O_CLOEXEC | O_NONBLOCK) < 0)
 		return -errno;
 	pid = fork();
-	if (pid == 0) {
-		if (getppid() != parent)
-			_exit(125);
-		become(program, argv, envp, fds[1]);
-	}
+	if (pid == 0)
+		become(d->words.program, argv, envp, fds[1]);
 	close(fds[1]);
-	if (pid < 0) {
-		close(fds[0]);
-		return -errno;
-	}
-	*ret_pid = pid;
-	*ret_output = fds[0];
-	return 0;
+	if (pid > 0)
+		waitpid(pid, NULL, 0);
+	n = pid < 0 ? -1 : read(fds[0], text, len - 1);
+	text[n > 0 ? n : 0] = '\0';
+	close(fds[0]);
+	return pid < 0 ? -EAGAIN : 0;
 }
 
 static int check_version(struct tgtd *d)
 {
-	char *argv[] = { "tgtd", "--version", NULL };
-	_cleanup_close_ int output = -1;
 	char text[64] = "";
-	pid_t pid;
-	int r = spawn(d->program, argv, "/nonexistent", &pid, &output);
+	int r = ask_version(d, text, sizeof(text));
 
 	if (r < 0)
 		return r;
-	waitpid(pid, NULL, 0);
-	if (read(output, text, sizeof(text) - 1) < 0)
-		*text = '\0';
 	snprintf(d->version, sizeof(d->version), "%.*s",
 		 (int)strspn(text, "0123456789."), text);
 	if (tgt_text_version(d->version) >= OLDEST)
 		return 0;
-	log_err("iscsi: %s is version '%s', 1.0.74 or newer is needed", d->program,
-		d->version);
+	log_err("iscsi: %s is version '%s', 1.0.74 or newer is needed",
+		d->words.program, d->version);
 	return -EOPNOTSUPP;
 }
 
@@ -160,17 +158,21 @@ static int check_version(struct tgtd *d)
 
 static void look(void *arg);
 
+/* With output to a pipe that it never waits for. */
 static int launch(struct tgtd *d)
 {
-	char *argv[] = {
-		"tgtd", "-f", "-C", CONTROL_NUMBER, "--iscsi", d->portals, NULL
-	};
-	int r = spawn(d->program, argv, d->base, &d->pid, &d->output);
+	int fds[2], r;
 
+	if (pipe2(fds, O_CLOEXEC | O_NONBLOCK) < 0)
+		return -errno;
+	r = d->cfg.run(d->cfg.run_arg, fds[1], &d->pid);
+	close(fds[1]);
 	if (r < 0) {
+		close(fds[0]);
 		d->pid = 0;
 		return r;
 	}
+	d->output = fds[0];
 	*d->last = '\0';
 	d->said_len = 0;
 	d->started = now_s();
@@ -371,7 +373,7 @@ static int first_start(struct tgtd *d)
 			tell_end(d, status);
 			log_err("iscsi: it did not start; is %s taken by another "
 				"program?",
-				d->portals);
+				d->words.portals);
 			forget(d);
 			return -ECHILD;
 		}
@@ -388,27 +390,48 @@ static int first_start(struct tgtd *d)
 
 /* ---- up and down ---- */
 
-static int name_portals(struct tgtd *d)
+static int name_portals(const struct addr *portals, size_t nr, char **ret)
 {
 	char text[ADDR_TEXT_MAX];
 	size_t len = 0;
-	FILE *f = open_memstream(&d->portals, &len);
+	FILE *f = open_memstream(ret, &len);
 
 	if (!f)
 		return -ENOMEM;
-	for (size_t i = 0; i < d->cfg.nr_portals; i++)
+	for (size_t i = 0; i < nr; i++)
 		fprintf(f, "%sportal=%s", i ? "," : "",
-			addr_format(&d->cfg.portals[i].sa, text, sizeof(text)));
+			addr_format(&portals[i].sa, text, sizeof(text)));
 	return fclose(f) ? -ENOMEM : 0;
+}
+
+int tgtd_words_init(const struct addr *portals, size_t nr, const char *folder,
+		    struct tgtd_words *ret)
+{
+	struct tgtd_words w = { .program = find_program() };
+	int r = asprintf(&w.base, "%s/tgtd", folder);
+
+	if (r < 0)
+		w.base = NULL;
+	r = r < 0 ? -ENOMEM : name_portals(portals, nr, &w.portals);
+	if (r < 0) {
+		tgtd_words_fini(&w);
+		return r;
+	}
+	*ret = w;
+	return 0;
+}
+
+void tgtd_words_fini(struct tgtd_words *w)
+{
+	free(w->program);
+	free(w->base);
+	free(w->portals);
+	*w = (struct tgtd_words){ 0 };
 }
 
 static int name_socket(struct tgtd *d)
 {
-	if (asprintf(&d->base, "%s/tgtd", d->cfg.folder) < 0) {
-		d->base = NULL;
-		return -ENOMEM;
-	}
-	if (asprintf(&d->socket, "%s." CONTROL_NUMBER, d->base) < 0) {
+	if (asprintf(&d->socket, "%s." CONTROL_NUMBER, d->words.base) < 0) {
 		d->socket = NULL;
 		return -ENOMEM;
 	}
@@ -422,19 +445,14 @@ static int name_socket(struct tgtd *d)
 
 static int prepare(struct tgtd *d)
 {
-	int r = name_socket(d);
+	int r = tgtd_words_init(d->cfg.portals, d->cfg.nr_portals, d->cfg.folder,
+				&d->words);
 
 	if (r == 0)
-		r = name_portals(d);
+		r = name_socket(d);
 	if (r < 0)
 		return r;
-	if (geteuid() != 0) {
-		log_err("iscsi: tgtd takes orders from root only: run memserver as "
-			"root, or without --iscsi");
-		return -EPERM;
-	}
-	d->program = find_program();
-	if (!d->program) {
+	if (!d->words.program) {
 		log_err("iscsi: tgtd is not installed (neither in PATH nor in "
 			"/usr/sbin): install the package tgt, or run without --iscsi");
 		return -ENOENT;
@@ -486,10 +504,8 @@ void tgtd_stop(struct tgtd *d)
 			unlink(lock);
 		free(lock);
 	}
-	free(d->program);
-	free(d->base);
+	tgtd_words_fini(&d->words);
 	free(d->socket);
-	free(d->portals);
 	free(d);
 }
 

@@ -9,11 +9,27 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/types.h>
 
 #include "lib/addr.h"
 #include "lib/loop.h"
 
 struct tgtd;
+
+/* What tgtd is run with. Zeroed: nothing to free. */
+struct tgtd_words {
+	char *program; /* owned; its path; NULL: not installed */
+	char *base;    /* owned; what it is told its socket is called */
+	char *portals; /* owned; the value of --iscsi */
+};
+
+/* `folder` is for its socket. -ENOMEM. */
+int tgtd_words_init(const struct addr *portals, size_t nr, const char *folder,
+		    struct tgtd_words *ret);
+void tgtd_words_fini(struct tgtd_words *w);
+
+/* In a new process: becomes tgtd, with its words going to `output`. */
+_Noreturn void tgtd_words_exec(const struct tgtd_words *w, int output);
 
 struct tgtd_cfg {
 	struct loop *loop;          /* borrowed */
@@ -25,11 +41,14 @@ struct tgtd_cfg {
 	int (*up)(void *arg);
 	void (*down)(void *arg);
 	void *arg;
+	/* Has a child of this process call tgtd_words_exec, with the same words. */
+	int (*run)(void *arg, int output, pid_t *ret_pid);
+	void *run_arg;
 };
 
 /*
  * Starts it and waits until it takes orders; `up` is called within. Errors are logged
- * with their remedy: -EPERM not root, -ENOENT not installed, -EOPNOTSUPP too old,
+ * with their remedy: -ENOENT not installed, -EOPNOTSUPP too old,
  * -ENAMETOOLONG, or it ended at once (-ECHILD: the address is taken, say).
  */
 int tgtd_start(const struct tgtd_cfg *cfg, struct tgtd **ret);

@@ -272,6 +272,7 @@ static void *compute(void *arg)
 {
 	struct nvme_auth *a = arg;
 
+	pthread_setname_np(pthread_self(), "nvme-auth");
 	setpriority(PRIO_PROCESS, 0, NICENESS); /* of this thread only, on Linux */
 	pthread_mutex_lock(&a->lock);
 	while (!a->stop) {
@@ -291,7 +292,6 @@ int nvme_auth_start(struct nvme_auth *a)
 	if (r)
 		return -r;
 	a->started = true;
-	pthread_setname_np(a->thread, "nvme-auth");
 	return 0;
 }
 

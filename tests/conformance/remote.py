@@ -12,7 +12,7 @@ import subprocess
 import sys
 sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)) + '/..')
 # pylint: disable=wrong-import-position
-from libserve import B, TOP, Memserver, main, wait
+from libserve import B, TOP, Memserver, children, main, wait
 
 MATRIX = '/usr/lib/x86_64-linux-gnu/pam_wrapper/pam_matrix.so'
 MODULE = r'''
@@ -166,8 +166,9 @@ def hanging(tap, server):
     reply = json.loads(slow.file.readline())
     tap.ok(not reply['ok'] and 'in time' in reply['error'], 'it is killed after a time', reply)
     tap.equal(logins(server, 'timeout'), 1, '... and counted')
-    children = f'/proc/{server.pid}/task/{server.pid}/children'
-    tap.ok(wait(lambda: not open(children).read().strip()), '... and leaves no process')
+    helper = children(server.pid)
+    tap.ok(len(helper) == 1 and wait(lambda: not children(helper[0])),
+           '... and leaves no process', helper)
     slow.close()
 
 

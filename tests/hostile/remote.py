@@ -12,7 +12,7 @@ import subprocess
 import sys
 sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)) + '/..')
 # pylint: disable=wrong-import-position
-from libserve import B, TOP, Memserver, main, wait
+from libserve import B, TOP, Memserver, children, main, wait
 
 
 def dial(server):
@@ -109,8 +109,9 @@ def logins(tap, server):
         s = wrap(server)
         s.sendall(b'{"cmd":"login","user":"root","password":"x"}\n')
         s.close()
-    children = f'/proc/{server.pid}/task/{server.pid}/children'
-    tap.ok(wait(lambda: not open(children).read().strip()), 'no process is left behind')
+    helper = children(server.pid)
+    tap.ok(len(helper) == 1 and wait(lambda: not children(helper[0])),
+           'no process is left behind', helper)
 
 
 def test(tap):

@@ -100,10 +100,10 @@ static void everything(void **state)
 		     "nbd-tls=off "
 		     "control=/c metrics=off pool=/p pool-limit=3G reserve=0 ");
 	config_fini(&cfg);
-	assert_int_equal(flags("--huge --numa-node 1 --threads 3 --no-spin "
+	assert_int_equal(flags("--huge --numa-node 1 --user u --threads 3 --no-spin "
 			       "--max-conns 9 --log-level debug --open=yes"),
 			 CONFIG_GO);
-	assert_shown("huge=yes numa-node=1 threads=3 spin-us=0 max-conns=9 "
+	assert_shown("huge=yes numa-node=1 user=u threads=3 spin-us=0 max-conns=9 "
 		     "log-level=debug ");
 	assert_true(acl_is_open(cfg.acl));
 	config_fini(&cfg);
@@ -303,7 +303,7 @@ static void flags_win(void **state)
 	unlink(path);
 	assert_shown("export=c=2147483648 export=d=2147483648 ");
 	assert_shown("nbd=127.0.0.1:1 ");
-	assert_shown("huge=no threads=5 ");
+	assert_shown("huge=no user=(default) threads=5 ");
 	assert_shown("max-conns=7 ");
 	assert_string_equal(cfg.config_path, path);
 	config_fini(&cfg);
