@@ -99,8 +99,9 @@ def encoded():
     for cap, options in (("xbzrle", {}), ("compress", {"multifd": False})):
         src, dst = guests()
         receive = Receive(dst, name=cap)
-        # (Deltas come in the second pass only, and of pages that are changed meanwhile.)
-        src.migrate_to(receive.port, mb_per_second=100, **{cap: True}, **options)
+        # Deltas come from the third pass on: no pass may be the last.
+        src("migrate-set-parameters", **{"downtime-limit": 1})
+        src.migrate_to(receive.port, mb_per_second=20, **{cap: True}, **options)
         receive.wait_for(f"migrate_set_capability {cap} off", 240)
         check(receive.wait_end() == 1, receive.text())
         src.wait_migration("failed")
@@ -108,6 +109,7 @@ def encoded():
         wait_until(lambda: dst.status() == "gone", "the destination, which was given a part, to end", 60)
         again = destination(mib=128, odd=ODD, work_mib=16, accesses=10**9)
         receive = Receive(again, name=f"{cap}2")
+        src("migrate-set-parameters", **{"downtime-limit": 5000})
         src.migrate_to(receive.port, **{cap: False})
         receive.wait_migrated()
         only_destination(src, again)
