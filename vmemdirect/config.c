@@ -55,8 +55,8 @@ static const char attach_help[] =
 	"  --log LEVEL       err, warning, notice, info (default), debug\n";
 
 static const char receive_help[] =
-	"usage: vmemdirect receive --listen HOST:PORT --qmp SOCKET --ram SIZE\n"
-	"                          [--ssd PATH] [--spill URL] [...]\n"
+	"usage: vmemdirect receive --listen HOST:PORT (--qmp SOCKET | --domain NAME)\n"
+	"                          --ram SIZE [--ssd PATH] [--spill URL] [...]\n"
 	"\n"
 	"Takes a migrating VM in: its pages go straight to memory, at most SIZE of "
 	"them, or to\n"
@@ -72,6 +72,7 @@ static const char receive_help[] =
 	"unix:PATH)\n"
 	"  --qmp SOCKET        of the destination (-qmp "
 	"unix:SOCKET,server=on,wait=off)\n"
+	"  --domain NAME       the same by libvirt: virsh qemu-monitor-command\n"
 	"  --memdev ID         place this memory backend only; more than once\n"
 	"  --source-memdev ID  what the source calls it, where the names differ\n"
 	"  --source-qmp SOCKET of the source: turns return-path on, and is asked how "

@@ -10,10 +10,12 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <json-c/json.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
@@ -120,25 +122,23 @@ static int connect_unix(const char *path, int *ret_fd)
 	return 0;
 }
 
-static int open_destination(void *arg, int *ret_fd)
+static int listen_there(const struct receive *r, const char *uri)
 {
-	struct receive *r = arg;
-	const struct config *c = &r->vm->cfg;
-	json_object *uri = json_object_new_object();
-	char text[sizeof(r->dir_socket) + 8];
+	json_object *o = json_object_new_object();
+
+	json_object_object_add(o, "uri", json_object_new_string(uri));
+	return qmp_once(r->vm->cfg.qmp, "migrate-incoming", o, NULL,
+			"it takes no migration (-incoming defer?)");
+}
+
+static int open_by_socket(struct receive *r, int *ret_fd)
+{
+	char uri[sizeof(r->dir_socket) + 8];
 	int e;
 
-	snprintf(text, sizeof(text), "unix:%s", r->dir_socket);
-	json_object_object_add(uri, "uri", json_object_new_string(text));
+	snprintf(uri, sizeof(uri), "unix:%s", r->dir_socket);
 	unlink(r->dir_socket);
-	/* While it waits, "stop" means: do not start by yourself afterwards. */
-	e = qmp_once(c->qmp, "stop", NULL, NULL, "it cannot be told not to start");
-	if (e < 0) {
-		json_object_put(uri);
-		return e;
-	}
-	e = qmp_once(c->qmp, "migrate-incoming", uri, NULL,
-		     "it takes no migration (-incoming defer?)");
+	e = listen_there(r, uri);
 	if (e < 0)
 		return e;
 	e = connect_unix(r->dir_socket, ret_fd);
@@ -146,6 +146,65 @@ static int open_destination(void *arg, int *ret_fd)
 		vm_err(&r->vm->guest, "%s: %s", r->dir_socket, strerror(-e));
 	unlink(r->dir_socket);
 	return e;
+}
+
+/* The port that QEMU listens at: {"socket-address": [{"port": "49152", ...}]}. */
+static int incoming_port(const char *qmp, in_port_t *ret)
+{
+	json_object *o = NULL, *list, *port;
+	int n = 0;
+
+	qmp_once(qmp, "query-migrate", NULL, &o, "its port is not known");
+	if (o && json_object_object_get_ex(o, "socket-address", &list) &&
+	    json_object_is_type(list, json_type_array) &&
+	    json_object_array_length(list) &&
+	    json_object_object_get_ex(json_object_array_get_idx(list, 0), "port",
+				      &port))
+		n = atoi(json_object_get_string(port));
+	json_object_put(o);
+	*ret = htons((in_port_t)n);
+	return n > 0 && n <= UINT16_MAX ? 0 : -EPROTO;
+}
+
+static int open_by_port(struct receive *r, int *ret_fd)
+{
+	struct sockaddr_in addr = { .sin_family = AF_INET,
+				    .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	_cleanup_close_ int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int e = fd < 0 ? -errno : listen_there(r, "tcp:127.0.0.1:0");
+
+	if (!e)
+		e = incoming_port(r->vm->cfg.qmp, &addr.sin_port);
+	if (!e && connect(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0)
+		e = -errno;
+	if (e < 0)
+		vm_err(&r->vm->guest, "no connection to QEMU: %s", strerror(-e));
+	else
+		*ret_fd = take_fd(&fd);
+	return e;
+}
+
+/* One of another user's, as libvirt's are, cannot make a socket in our folder. */
+static bool is_ours(pid_t pid)
+{
+	char path[32];
+	struct stat st;
+
+	snprintf(path, sizeof(path), "/proc/%d", pid);
+	return stat(path, &st) < 0 || st.st_uid == geteuid();
+}
+
+static int open_destination(void *arg, int *ret_fd)
+{
+	struct receive *r = arg;
+	/* While it waits, "stop" means: do not start by yourself afterwards. */
+	int e = qmp_once(r->vm->cfg.qmp, "stop", NULL, NULL,
+			 "it cannot be told not to start");
+
+	if (e < 0)
+		return e;
+	return is_ours(r->vm->guest.pid) ? open_by_socket(r, ret_fd)
+					 : open_by_port(r, ret_fd);
 }
 
 static uint8_t *history(void *arg, uint32_t *ret_samples)
