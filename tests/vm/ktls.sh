@@ -55,7 +55,7 @@ check "the kernel's counter, too ($sent sessions)" test "$sent" -gt 0
 equal "which receives nothing" "$(counter TlsRxSw)" 0
 check "OpenSSL: 4 connections, reads and writes of 4 KiB, every byte verified" \
 	load --connections 4 --depth 32
-check "blocks of 1 MiB" load --block 1M --depth 4
+check "blocks of 1 MiB" load --block 1M --depth 4 --count 100
 check "one request at a time" load --count 500
 check "all of them by the kernel" test "$(counter TlsTxSw)" -ge $((sent + 6))
 refuses "metadata contexts" 0 'base:allocation' nbdinfo "$uri"
