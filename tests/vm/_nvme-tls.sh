@@ -145,15 +145,17 @@ refuses "without a key that the kernel has, too" 1 'no key for .*--tls-key-file 
 refuses "with a wrong one, where to look" 1 'compare the keys' on --tls-key-file "$T/wrong"
 chmod 644 "$T/wrong"
 refuses "with a file that others can read, what to do" 1 'chmod 600' on --tls-key-file "$T/wrong"
-check "with the right one it swaps" on --tls-key-file "$T/key"
+# Few requests and few bytes: an emulated CPU encrypts a megabyte a second or less when the machine
+# is loaded, and the kernel gives a request 30 s, a keep-alive 5.
+check "with the right one it swaps" on --tls-key-file "$T/key" --queue-size 16
 check "on that device" grep "$(basename "$(device swap)")" /proc/swaps
 check "over TLS, by a key as RFC 8446 derives it" logged "PSK:NVMe1R01 $host $nqn:swap"
-dd if=/dev/urandom of=/dev/shm/filler bs=1M count=64 2>/dev/null
-mkdir /sys/fs/cgroup/small && echo 48M >/sys/fs/cgroup/small/memory.max
+dd if=/dev/urandom of=/dev/shm/filler bs=1M count=16 2>/dev/null
+mkdir /sys/fs/cgroup/small && echo 8M >/sys/fs/cgroup/small/memory.max
 check "what is swapped out over it comes back whole" sh -c "
 	echo \$\$ >/sys/fs/cgroup/small/cgroup.procs
 	cp /dev/shm/filler /dev/shm/copy && cmp /dev/shm/filler /dev/shm/copy"
-check "it was swapped out" awk 'NR > 1 && $4 > 4096 { found = 1 } END { exit !found }' /proc/swaps
+check "it was swapped out" awk 'NR > 1 && $4 > 1024 { found = 1 } END { exit !found }' /proc/swaps
 rm /dev/shm/filler /dev/shm/copy
 check "and memswap takes it back" "$B/memswap" off --all
 kill $tlshd
