@@ -10,123 +10,8 @@
 
 #include "lib/log.h"
 #include "lib/size.h"
+#include "vmemdirect/config_help.h"
 #include "vmemdirect/qmp.h"
-
-static const char attach_help[] =
-	"usage: vmemdirect attach (--qmp SOCKET | --domain NAME | --pid PID) --ram "
-	"SIZE\n"
-	"                         [--ssd PATH] [--spill URL] [...]\n"
-	"       vmemdirect attach --resume NAME\n"
-	"\n"
-	"Keeps at most SIZE of one running VM (or process) resident and the rest in "
-	"its\n"
-	"private swap. Stays in the foreground until it is detached, by `vmemdirect "
-	"detach`\n"
-	"or Ctrl-C, or the VM ends.\n"
-	"\n"
-	"  --qmp SOCKET      QEMU's monitor (-qmp unix:SOCKET,server=on,wait=off)\n"
-	"  --domain NAME     the same by libvirt: virsh qemu-monitor-command\n"
-	"  --memdev ID       page this memory backend only; may be given more than "
-	"once\n"
-	"  --pid PID         any process whose memory is a memfd or a tmpfs file\n"
-	"  --ram SIZE        the limit, e.g. 2G\n"
-	"  --ssd PATH        file or block device for the pages that are out\n"
-	"  --ssd-size SIZE   use at most so much of it\n"
-	"  --spill URL       what has no room there goes to an export of another "
-	"host's\n"
-	"                    memory, nbd://HOST[:PORT]/EXPORT; may be given more than "
-	"once\n"
-	"  --mirror 2        every page that is spilled lies on two hosts\n"
-	"  --no-preallocate  let the file grow as it is written\n"
-	"  --tier null       no --ssd: keep them in this process's memory (for tests)\n"
-	"  --name NAME       of the VM here; default: QEMU's -name, or the process's\n"
-	"  --policy POLICY   what leaves first: s3fifo (default) or fifo\n"
-	"  --prefetch PAGES  read at most so many ahead (default 256; 0: never)\n"
-	"  --spin USEC       stay awake so long after a fault (default 50; 0: sleep)\n"
-	"  --pin METHOD      how pinned pages are told: auto (default), bpf, kcore, "
-	"off\n"
-	"  --force           attach though disks opened with O_DIRECT may lose reads\n"
-	"  --resume NAME     go on where a vmemdirect that was killed has stopped\n"
-	"  --auto-resume     with --name: the same if one was killed, else attach\n"
-	"  --metrics ADDR:PORT  figures over HTTP for Prometheus, on loopback (default "
-	"off)\n"
-	"  --state DIR       journals and control sockets (default " CONFIG_STATE_DIR
-	")\n"
-	"  --log LEVEL       err, warning, notice, info (default), debug\n";
-
-static const char receive_help[] =
-	"usage: vmemdirect receive --listen HOST:PORT (--qmp SOCKET | --domain NAME)\n"
-	"                          --ram SIZE [--ssd PATH] [--spill URL] [...]\n"
-	"\n"
-	"Takes a migrating VM in: its pages go straight to memory, at most SIZE of "
-	"them, or to\n"
-	"its private swap, without any paging on the way. Then goes on as `vmemdirect "
-	"attach`.\n"
-	"The destination is a stock QEMU, started like the source but with -incoming "
-	"defer and\n"
-	"shared memory; the source does an ordinary `migrate -d tcp:HOST:PORT`, with "
-	"the\n"
-	"capability return-path on.\n"
-	"\n"
-	"  --listen HOST:PORT  where the source connects ([tcp:]HOST:PORT, "
-	"unix:PATH)\n"
-	"  --qmp SOCKET        of the destination (-qmp "
-	"unix:SOCKET,server=on,wait=off)\n"
-	"  --domain NAME       the same by libvirt: virsh qemu-monitor-command\n"
-	"  --memdev ID         place this memory backend only; more than once\n"
-	"  --source-memdev ID  what the source calls it, where the names differ\n"
-	"  --source-qmp SOCKET of the source: turns return-path on, and is asked how "
-	"the\n"
-	"                      migration ended\n"
-	"  --ram SIZE          the limit, e.g. 2G\n"
-	"  --ssd PATH          file or block device for the pages that do not fit\n"
-	"  --ssd-size SIZE     use at most so much of it\n"
-	"  --spill URL         what has no room there goes to an export of another "
-	"host's\n"
-	"                      memory, nbd://HOST[:PORT]/EXPORT; may be given more "
-	"than "
-	"once\n"
-	"  --mirror 2          every page that is spilled lies on two hosts\n"
-	"  --history HOST:PORT where `vmemdirect watch` of the source may bring its\n"
-	"                      access history: hot pages go to memory, cold ones out\n"
-	"  --history-chunk N   so many pages are as hot as the hottest (default 1)\n"
-	"  --no-preallocate    let the file grow as it is written\n"
-	"  --paused            leave the VM paused here, for another to start\n"
-	"  --json              the summary as JSON on standard output\n"
-	"  --name NAME         of the VM here; default: QEMU's -name\n"
-	"  --policy POLICY     what leaves first: s3fifo (default) or fifo\n"
-	"  --prefetch PAGES    read at most so many ahead (default 256; 0: never)\n"
-	"  --spin USEC         stay awake so long after a fault (default 50; 0: "
-	"sleep)\n"
-	"  --pin METHOD        how pinned pages are told: auto (default), bpf, kcore, "
-	"off\n"
-	"  --force             though disks opened with O_DIRECT may lose reads\n"
-	"  --metrics ADDR:PORT figures over HTTP for Prometheus, on loopback (default "
-	"off)\n"
-	"  --state DIR         journals and control sockets (default " CONFIG_STATE_DIR
-	")\n"
-	"  --log LEVEL         err, warning, notice, info (default), debug\n";
-
-static const char watch_help[] =
-	"usage: vmemdirect watch (--qmp SOCKET | --domain NAME | --pid PID) --to "
-	"HOST:PORT [...]\n"
-	"\n"
-	"Watches which pages a running VM touches, without paging any, and hands that "
-	"access\n"
-	"history to `vmemdirect receive --history HOST:PORT` when the VM's migration "
-	"begins\n"
-	"there. Start it some time before: sixteen samples fill the history.\n"
-	"\n"
-	"  --qmp SOCKET      QEMU's monitor (-qmp unix:SOCKET,server=on,wait=off)\n"
-	"  --domain NAME     the same by libvirt: virsh qemu-monitor-command\n"
-	"  --memdev ID       watch this memory backend only; more than once\n"
-	"  --pid PID         any process whose memory is a memfd or a tmpfs file\n"
-	"  --to HOST:PORT    the receiver's --history; tried until it is there\n"
-	"  --period MS       between two samples (default 1000); longer where they "
-	"would\n"
-	"                    take more than a tenth of a CPU\n"
-	"  --name NAME       of the VM here; default: QEMU's -name, or the process's\n"
-	"  --log LEVEL       err, warning, notice, info (default), debug\n";
 
 enum {
 	OPT_QMP = 256,
@@ -494,8 +379,8 @@ static int parse(int argc, char **argv, const char *help, struct config *ret)
 		.preallocate = true,
 		.spin_us = 50,
 		.prefetch_pages = 256,
-		.receive = help == receive_help,
-		.watch = help == watch_help,
+		.receive = help == config_receive_help,
+		.watch = help == config_watch_help,
 		.period_ms = 1000,
 		.mirror = 1,
 	};
@@ -528,15 +413,15 @@ static int parse(int argc, char **argv, const char *help, struct config *ret)
 
 int config_parse_attach(int argc, char **argv, struct config *ret)
 {
-	return parse(argc, argv, attach_help, ret);
+	return parse(argc, argv, config_attach_help, ret);
 }
 
 int config_parse_receive(int argc, char **argv, struct config *ret)
 {
-	return parse(argc, argv, receive_help, ret);
+	return parse(argc, argv, config_receive_help, ret);
 }
 
 int config_parse_watch(int argc, char **argv, struct config *ret)
 {
-	return parse(argc, argv, watch_help, ret);
+	return parse(argc, argv, config_watch_help, ret);
 }
