@@ -74,8 +74,8 @@ def wait_rested(daemon):
     waits for the evictor, not for its page.)"""
     def rested():
         s = daemon.status()
-        low = s["limit_bytes"] // 64
-        return s["resident_bytes"] <= s["limit_bytes"] - 3 * low
+        least = max(32 * 4096, s["limit_bytes"] // 256)  # pager_least_room
+        return s["resident_bytes"] <= s["limit_bytes"] - 3 * least
     wait_until(rested, "the evictor to rest", 120, daemon.child)
 
 
