@@ -278,6 +278,9 @@ static void give_back(struct evictor *e, struct victim *v)
 	if (page_move(page_of(e, v), PAGE_EVICTING, PAGE_FILLING, 0, 0, NULL)) {
 		uffd_unprotect(e->p->g->uffd, guest_hva(b, v->pfn), GUEST_PAGE_SIZE);
 		page_move(page_of(e, v), PAGE_FILLING, PAGE_RESIDENT, 0, 0, NULL);
+		/* A fault that met FILLING in between was left to us: one on a hole,
+		 * of a page that a balloon has discarded. */
+		uffd_wake(e->p->g->uffd, guest_hva(b, v->pfn), GUEST_PAGE_SIZE);
 		count(&e->p->evict_failed, 1);
 	} else {
 		count(&e->p->evict_cancelled, 1);

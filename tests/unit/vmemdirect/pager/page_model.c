@@ -2,11 +2,12 @@
 /*
  * flavour: plain asan
  *
- * The life of one page, model-checked: the evictor, the fault thread and a guest that
- * writes twice, in every interleaving of their steps. The steps are those of evict.c
- * and fault.c, the page's word is the real one. In every end: the guest has done its
- * writes, and the newest bytes are in the object or, with STORED set, on the tier. In
- * every state between, a daemon that dies there leaves them where a resume finds them.
+ * The life of one page, model-checked: the evictor, the fault thread, a guest that
+ * writes twice and its balloon that may discard the page once, in every interleaving of
+ * their steps. The steps are those of evict.c and fault.c, the page's word is the real
+ * one. In every end: the guest has done its writes, and the newest bytes are in the
+ * object or, with STORED set, on the tier. In every state between, a daemon that dies
+ * there leaves them where a resume finds them.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -30,8 +31,9 @@ struct world {
 	/* The tier; 99: a write is under way, anything may be there. */
 	unsigned int tier;
 	/* The guest. */
-	unsigned int writes_left, version;
+	unsigned int writes_left, version, discards_left;
 	bool waits;
+	bool forgotten; /* discarded and not written since: any bytes will do */
 	int msg;
 	/* The evictor and the fault thread: where they are. */
 	unsigned int e, f, rounds;
@@ -59,8 +61,7 @@ static bool move(struct world *w, enum page_state from, enum page_state to,
 static void wake(struct world *w)
 {
 	w->waits = false;
-	w->msg = w->f == 0 ? MSG_NONE
-			   : w->msg; /* an unread message goes with its thread */
+	w->msg = MSG_NONE; /* an unread message goes with its thread */
 }
 
 static void unprotect(struct world *w)
@@ -76,11 +77,24 @@ static bool guest_step(struct world *w)
 		return false;
 	if (w->present && !w->wp) {
 		w->content = ++w->version;
+		w->forgotten = false;
 		w->writes_left--;
 		return true;
 	}
 	w->waits = true;
 	w->msg = w->present ? MSG_WP : MSG_MISSING;
+	return true;
+}
+
+/* A hole, whatever the page was; nobody is told. */
+static bool balloon_step(struct world *w)
+{
+	if (w->waits || !w->discards_left)
+		return false;
+	w->discards_left--;
+	w->forgotten = true;
+	w->present = false;
+	w->content = 0;
 	return true;
 }
 
@@ -141,10 +155,22 @@ static bool evictor_step(struct world *w)
 		break;
 	case 11:
 		move(w, PAGE_FILLING, PAGE_RESIDENT, 0, 0, NULL);
+		break;
+	case 12: /* a fault on a hole may have met FILLING after step 10 */
+		wake(w);
 		w->e = 0;
 		return true;
 	}
 	w->e++;
+	return true;
+}
+
+/* Instead of step 2: pinned, or it can't be read or stored. */
+static bool spare_step(struct world *w)
+{
+	if (w->e != 2)
+		return false;
+	w->e = 9;
 	return true;
 }
 
@@ -187,8 +213,13 @@ static bool fault_step(struct world *w)
 		move(w, PAGE_FILLING, PAGE_RESIDENT, 0, PAGE_ZERO, NULL);
 		w->f = 0;
 		return true;
-	case 4: /* should be there: ZEROPAGE finds it */
-		assert_true(w->present);
+	case 4: /* should be there: ZEROPAGE finds it, or fills the hole */
+		assert_true(w->present || w->forgotten);
+		if (!w->present && w->f_msg == MSG_MISSING) {
+			w->present = true;
+			w->wp = false;
+			w->content = 0;
+		}
 		if (w->f_unprotect)
 			unprotect(w);
 		else
@@ -206,7 +237,9 @@ static bool fault_step(struct world *w)
 /* What a resume would find if the daemon died now. */
 static void check_crash(const struct world *w)
 {
-	if (w->present) {
+	if (w->forgotten) {
+		;
+	} else if (w->present) {
 		assert_int_equal(w->content, w->version);
 	} else {
 		assert_true(w->word & PAGE_STORED);
@@ -220,13 +253,14 @@ static void check_crash(const struct world *w)
 
 static void explore(const struct world *w)
 {
-	static bool (*const actor[])(struct world *) = { guest_step, evictor_step,
-							 fault_step };
+	static bool (*const actor[])(struct world *) = {
+		guest_step, balloon_step, evictor_step, spare_step, fault_step,
+	};
 	bool moved = false;
 
 	worlds++;
 	check_crash(w);
-	for (unsigned int i = 0; i < 3; i++) {
+	for (unsigned int i = 0; i < sizeof(actor) / sizeof(actor[0]); i++) {
 		struct world next = *w;
 
 		if (!actor[i](&next))
@@ -240,7 +274,8 @@ static void explore(const struct world *w)
 	assert_int_equal(w->writes_left, 0); /* nobody waits for ever */
 	assert_true(page_state(w->word) == PAGE_RESIDENT ||
 		    page_state(w->word) == PAGE_ABSENT);
-	assert_int_equal(w->present, page_state(w->word) == PAGE_RESIDENT);
+	if (!w->forgotten)
+		assert_int_equal(w->present, page_state(w->word) == PAGE_RESIDENT);
 }
 
 static void every_interleaving(void **state)
@@ -281,6 +316,19 @@ static void a_page_that_is_out(void **state)
 	explore(&first);
 }
 
+static void a_page_that_a_balloon_discards(void **state)
+{
+	const struct world first = {
+		.word = PAGE_RESIDENT | PAGE_STORED,
+		.present = true,
+		.writes_left = 2,
+		.discards_left = 1,
+		.rounds = 1,
+	};
+
+	explore(&first);
+}
+
 static void moves_only_from_where_it_is(void **state)
 {
 	struct page pg;
@@ -303,6 +351,7 @@ int main(void)
 		cmocka_unit_test(every_interleaving),
 		cmocka_unit_test(a_clean_page),
 		cmocka_unit_test(a_page_that_is_out),
+		cmocka_unit_test(a_page_that_a_balloon_discards),
 	};
 
 	return cmocka_run_group_tests_name("the life of a page", tests, NULL, NULL);
