@@ -13,7 +13,6 @@
 #include <pthread.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
-#include <sys/reboot.h>
 #include <sys/stat.h>
 #include <time.h>
 
@@ -94,7 +93,7 @@ int main(void)
 	if (mem == MAP_FAILED || !version || threads > THREADS_MAX ||
 	    ROUNDS * threads * pages > nr) {
 		printf("pageapf: no memory\n");
-		reboot(RB_AUTOBOOT);
+		end_guest();
 	}
 	for (uint64_t n = 0; n < nr; n++)
 		write_page(n);
@@ -104,6 +103,6 @@ int main(void)
 		read_at_once((unsigned int)threads, round * threads * pages, pages);
 	}
 	getchar(); /* so that its host can look */
-	reboot(RB_AUTOBOOT);
+	end_guest();
 	return 0;
 }

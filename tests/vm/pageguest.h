@@ -15,7 +15,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/reboot.h>
 #include <sys/syscall.h>
+#include <termios.h>
 #include <unistd.h>
 
 #define PAGE  4096
@@ -87,6 +89,15 @@ static uint64_t argument(const char *name, uint64_t otherwise)
 	const char *s = getenv(name);
 
 	return s ? strtoull(s, NULL, 10) : otherwise;
+}
+
+/* The end of the guest (QEMU runs with -no-reboot), once the console has said all: what
+ * waits in the serial port's buffer would go with the kernel. */
+static inline void end_guest(void)
+{
+	fflush(stdout);
+	tcdrain(STDOUT_FILENO);
+	reboot(RB_AUTOBOOT);
 }
 
 #endif

@@ -21,7 +21,6 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
-#include <sys/reboot.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 
@@ -199,6 +198,6 @@ int main(void)
 	printf("pageio: %" PRIu64 " reads right, %" PRIu64 " wrong; %" PRIu64
 	       " bytes streamed, %" PRIu64 " words wrong; %" PRIu64 " pages wrong\n",
 	       good_reads, bad_reads, streamed, bad_words, bad);
-	reboot(RB_AUTOBOOT);
+	end_guest();
 	return 0;
 }

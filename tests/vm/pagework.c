@@ -23,7 +23,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/reboot.h>
 #include <sys/syscall.h>
 #include <sys/sysinfo.h>
 #include <unistd.h>
@@ -122,6 +121,6 @@ int main(void)
 		printf("pagework: verified %" PRIu64 " pages, %" PRIu64 " bad\n", nr,
 		       bad);
 	}
-	reboot(RB_AUTOBOOT); /* QEMU -no-reboot ends */
+	end_guest();
 	return 0;
 }
