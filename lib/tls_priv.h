@@ -9,7 +9,8 @@
 #include "lib/psk.h"
 #include "lib/tls.h"
 
-#define TLS_IN    (64u << 10)        /* one read of the socket: four full records */
+#define TLS_HELLO (24u << 10)        /* one read of the socket in a handshake, and */
+#define TLS_IN    (64u << 10)        /* later: four full records */
 #define TLS_PLAIN (16u << 10)        /* of one record */
 #define TLS_OUT   (144u << 10)       /* eight full records, and room for alerts */
 #define TLS_ROOM  (TLS_PLAIN + 1024) /* kept free for one more record */
@@ -42,9 +43,11 @@ struct tls_session {
 	struct tls *tls; /* owned reference */
 	SSL *ssl;        /* owned */
 	int fd;
-	bool dry;    /* all that was received has been handed out */
-	bool eof;    /* the socket has ended */
-	bool broken; /* a fatal error was met */
+	bool dry;      /* all that was received has been handed out */
+	bool may_read; /* OpenSSL may read the socket, once */
+	int failed;    /* the socket's errno, when it did */
+	bool eof;      /* the socket has ended */
+	bool broken;   /* a fatal error was met */
 	bool said_bye;
 	bool ktls; /* the kernel encrypts what is sent; what OpenSSL writes is dropped */
 	short wants;
@@ -64,7 +67,7 @@ struct tls_session {
 	size_t secret_len;
 
 	uint32_t in_len, in_done, out_len, out_done;
-	uint8_t in[TLS_IN];
+	uint8_t in[TLS_HELLO];
 	uint8_t out[TLS_OUT];
 };
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A socket's bytes in, plain bytes out, and back. OpenSSL reads and writes the session's
- * own buffers; the socket is read and written here, in large pieces.
+ * A socket's bytes in, plain bytes out, and back. In a handshake OpenSSL reads what we
+ * have received, afterwards the socket, into its own buffer, in large pieces; what it
+ * writes is gathered here.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -17,18 +18,33 @@
 
 /* ---- OpenSSL's side of the buffers ---- */
 
+/* Once, and then not again before it is allowed: others want to be served, too. */
+static int read_socket(struct tls_session *s, BIO *b, char *to, int len)
+{
+	ssize_t n = -1;
+
+	if (s->may_read) {
+		s->may_read = false;
+		n = recv(s->fd, to, (size_t)len, MSG_DONTWAIT);
+		if (n < 0 && errno != EAGAIN && errno != EINTR) {
+			s->failed = errno;
+			return -1;
+		}
+		s->eof = !n;
+	}
+	if (n < 0)
+		BIO_set_retry_read(b);
+	return (int)n;
+}
+
 static int bio_read(BIO *b, char *to, int len)
 {
 	struct tls_session *s = BIO_get_data(b);
 	uint32_t n = s->in_len - s->in_done;
 
 	BIO_clear_retry_flags(b);
-	if (!n) {
-		if (s->eof)
-			return 0;
-		BIO_set_retry_read(b);
-		return -1;
-	}
+	if (!n)
+		return s->eof ? 0 : read_socket(s, b, to, len);
 	if (n > (uint32_t)len)
 		n = (uint32_t)len;
 	memcpy(to, s->in + s->in_done, n);
@@ -121,6 +137,8 @@ int tls_session_new(struct tls *t, int fd, const char *host, struct tls_session 
 		return -ENOMEM;
 	}
 	SSL_set_bio(s->ssl, b, b);
+	SSL_set_default_read_buffer_len(s->ssl, TLS_IN);
+	SSL_set_read_ahead(s->ssl, 1);
 	SSL_set_app_data(s->ssl, s);
 	if (t->server)
 		SSL_set_accept_state(s->ssl);
@@ -303,12 +321,13 @@ bool tls_unsent(const struct tls_session *s)
 	return s->out_done < s->out_len;
 }
 
-/* One read of the socket. 1: something came (or the end); 0: nothing; -1 with errno. */
+/* In a handshake: one read of the socket. 1: something came (or the end); 0: nothing; -1
+ * with errno. */
 static int fill(struct tls_session *s)
 {
 	ssize_t n;
 
-	n = recv(s->fd, s->in, TLS_IN, MSG_DONTWAIT);
+	n = recv(s->fd, s->in, sizeof(s->in), MSG_DONTWAIT);
 	if (n < 0)
 		return errno == EAGAIN ? 0 : -1;
 	s->in_done = 0;
@@ -416,7 +435,7 @@ short tls_wants(const struct tls_session *s)
 
 /* ---- bytes ---- */
 
-/* Plain bytes from what was received. > 0; 0: no more for now; -1: the end, or broken. */
+/* Plain bytes. > 0; 0: no more for now; -1: the end, broken, or errno of the socket. */
 static ssize_t decrypt(struct tls_session *s, void *to, size_t len)
 {
 	size_t n = 0;
@@ -434,6 +453,7 @@ static ssize_t decrypt(struct tls_session *s, void *to, size_t len)
 			 "TLS: it asks us to change keys, which the kernel can't");
 		return -1;
 	}
+	s->dry = false;
 	if (error == SSL_ERROR_NONE)
 		return (ssize_t)n;
 	if (error == SSL_ERROR_WANT_WRITE) /* an answer to a key update has no room */
@@ -441,6 +461,10 @@ static ssize_t decrypt(struct tls_session *s, void *to, size_t len)
 	if (error == SSL_ERROR_WANT_READ) {
 		s->dry = true;
 		return 0;
+	}
+	if (s->failed) {
+		s->broken = true;
+		return -1;
 	}
 	/* Not dry: an end that came with bytes is still to be told, and by nobody else. */
 	if (error == SSL_ERROR_ZERO_RETURN || s->eof)
@@ -452,38 +476,30 @@ static ssize_t decrypt(struct tls_session *s, void *to, size_t len)
 
 ssize_t tls_recvmsg(struct tls_session *s, const struct msghdr *m)
 {
-	bool filled = false;
 	size_t total = 0;
 
+	s->may_read = true;
 	for (size_t i = 0, at = 0; i < m->msg_iovlen;) {
 		const struct iovec *v = &m->msg_iov[i];
-		ssize_t n = 0;
+		ssize_t n;
 
 		if (at == v->iov_len) {
 			i++;
 			at = 0;
 			continue;
 		}
-		if (!s->dry)
-			n = decrypt(s, (uint8_t *)v->iov_base + at, v->iov_len - at);
-		if (n > 0) {
-			total += (size_t)n;
-			at += (size_t)n;
-			continue;
-		}
-		if (n < 0 || s->broken || s->eof) {
+		n = decrypt(s, (uint8_t *)v->iov_base + at, v->iov_len - at);
+		if (n <= 0 && (n < 0 || s->eof)) {
 			if (total || !s->broken)
 				return (ssize_t)total;
-			errno = EPROTO;
+			errno = s->failed ? s->failed : EPROTO;
 			return -1;
 		}
-		if (filled || total)
+		if (!n)
 			break;
-		filled = true;
-		if (fill(s) < 0 && !total)
-			return -1;
-		if (s->dry)
-			break;
+		total += (size_t)n;
+		at += (size_t)n;
+		s->may_read = false; /* the rest of what has come, no more */
 	}
 	if (!total)
 		errno = EAGAIN;
