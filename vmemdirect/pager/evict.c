@@ -319,7 +319,7 @@ static void gone(struct evictor *e, struct victim *v)
 		tier_forget(e->p->tier, v->pfn, 1);
 	policy_gone(&e->policy, v->pfn);
 	page_move(page_of(e, v), PAGE_PUNCHING, PAGE_ABSENT, 0,
-		  PAGE_WANTED | PAGE_PREFETCHED | PAGE_PROBE, &was);
+		  PAGE_WANTED | PAGE_OF_STAY, &was);
 	if (was & PAGE_WANTED)
 		uffd_wake(e->p->g->uffd, guest_hva(b, v->pfn), GUEST_PAGE_SIZE);
 	if (v->end == VICTIM_ZERO)

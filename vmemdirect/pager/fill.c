@@ -163,8 +163,8 @@ void fills_unstage(struct fills *f)
 /* The page could not be given: it is out again, and so is its room. */
 static void absent(struct fills *f, uint64_t pfn, uint32_t set)
 {
-	page_move(&f->p->t->page[pfn], PAGE_FILLING, PAGE_ABSENT, set,
-		  PAGE_PREFETCHED | PAGE_PROBE, NULL);
+	page_move(&f->p->t->page[pfn], PAGE_FILLING, PAGE_ABSENT, set, PAGE_OF_STAY,
+		  NULL);
 	pager_release(f->p, 1);
 }
 

@@ -49,10 +49,14 @@ enum page_state {
 #define PAGE_WANTED (1u << 5)
 /* Brought by a prefetch; nobody is known to have touched it since. */
 #define PAGE_PREFETCHED (1u << 6)
+/* Brought for who walks through the memory: it leaves without probation (policy.h). */
+#define PAGE_WALKED (1u << 7)
 /* With PREFETCHED: was it worth it? Judged when it may have to leave. */
 #define PAGE_PROBE (1u << 13)
 /* The tier gave wrong bytes or none: kept out, retried. */
 #define PAGE_LOST (1u << 8)
+/* What is told of a page only while it is resident. */
+#define PAGE_OF_STAY (PAGE_PREFETCHED | PAGE_WALKED | PAGE_PROBE)
 /* Which queue of the eviction policy links it. */
 #define PAGE_QUEUE_SHIFT 9
 #define PAGE_QUEUE_MASK  (3u << PAGE_QUEUE_SHIFT)

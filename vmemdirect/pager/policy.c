@@ -111,6 +111,7 @@ void policy_add(struct policy *y, uint32_t pfn)
 	if (y->kind == POLICY_S3FIFO && pg->link &&
 	    y->evictions - pg->link < y->main.len + y->probation.len) {
 		y->ghost_hits++;
+		page_flags(pg, 0, PAGE_WALKED);
 		put(y, &y->main, QUEUE_MAIN, pfn);
 	} else {
 		put(y, &y->small, QUEUE_SMALL, pfn);
@@ -133,6 +134,7 @@ void policy_adopt(struct policy *y, uint32_t pfn)
 
 void policy_keep(struct policy *y, uint32_t pfn)
 {
+	page_flags(&y->page[pfn], 0, PAGE_WALKED);
 	put(y, &y->main, QUEUE_MAIN, pfn);
 }
 
@@ -202,7 +204,19 @@ static void judge_probes(struct policy *y, const uint32_t *pfn, unsigned int n)
 	}
 }
 
-/* Unmaps a batch and queues it; false: there is none, or sampling is impossible. */
+/* All but those of a walk: of them it is known how it will end. */
+static bool unmap(struct policy *y, const uint32_t *pfn, unsigned int n)
+{
+	uint32_t asked[BATCH];
+	unsigned int nr = 0;
+
+	for (unsigned int i = 0; i < n; i++)
+		if (!(page_word(&y->page[pfn[i]]) & PAGE_WALKED))
+			asked[nr++] = pfn[i];
+	return !nr || y->sampler.unmap(y->sampler.arg, asked, nr);
+}
+
+/* Queues a batch, unmapped; false: there is none. */
 static bool extend_probation(struct policy *y)
 {
 	uint32_t pfn[BATCH];
@@ -214,7 +228,7 @@ static bool extend_probation(struct policy *y)
 		return false;
 	sort(pfn, n);
 	judge_probes(y, pfn, n);
-	if (!y->sampler.unmap(y->sampler.arg, pfn, n))
+	if (!unmap(y, pfn, n))
 		y->kind = POLICY_FIFO;
 	for (unsigned int i = 0; i < n; i++)
 		put(y, &y->probation, QUEUE_PROBATION, pfn[i]);
@@ -238,7 +252,7 @@ static unsigned int judge(struct policy *y, uint32_t *out, unsigned int max)
 		uint32_t w = page_word(pg);
 
 		age(pg, mapped[i]);
-		if (!mapped[i]) {
+		if (!mapped[i] || (w & PAGE_WALKED)) {
 			y->untouched++;
 			out[nr_out++] = pfn[i];
 			continue;

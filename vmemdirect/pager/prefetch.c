@@ -63,6 +63,7 @@ static bool extend(struct prefetch *f, struct prefetch_stream *s,
 		s->used = 0; /* walked out of the memory */
 		return false;
 	}
+	ret->walk = true;
 	s->next += (uint64_t)(s->stride * (int64_t)ret->nr);
 	return true;
 }

@@ -47,6 +47,7 @@ struct prefetch_plan {
 	uint64_t pfn;
 	int64_t stride;
 	uint32_t nr;
+	bool walk;  /* of a stream */
 	bool probe; /* to be watched: prefetch_probed tells what came of it */
 };
 

@@ -81,7 +81,8 @@ static struct run make_run(struct readahead *a, uint64_t pfn, uint64_t max,
 /* Carries a plan out, and keeps in mind what there was no room for. */
 static bool fetch_plan(struct readahead *a, struct prefetch_plan plan)
 {
-	uint32_t set = PAGE_PREFETCHED | (plan.probe ? PAGE_PROBE : 0);
+	uint32_t set = PAGE_PREFETCHED | (plan.probe ? PAGE_PROBE : 0) |
+		       (plan.walk ? PAGE_WALKED : 0);
 	const struct page *page = a->p->t->page;
 	uint32_t before = plan.nr;
 

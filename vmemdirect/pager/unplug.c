@@ -50,7 +50,7 @@ bool unplug_drop(struct pager *p, unsigned int block)
 			strerror(errno));
 	for (uint64_t i = b->first_pfn; i < guest_block_end(b); i++)
 		freed += page_move(&page[i], PAGE_PUNCHING, PAGE_ABSENT, 0,
-				   PAGE_WANTED | PAGE_PREFETCHED | PAGE_PROBE, NULL);
+				   PAGE_WANTED | PAGE_OF_STAY, NULL);
 	if (all)
 		tier_forget(p->tier, b->first_pfn, nr);
 	pager_release(p, freed);

@@ -19,6 +19,7 @@
 
 static struct page page[NR];
 static bool mapped_now[NR];
+static uint64_t unmapped;
 static struct policy y;
 static uint64_t resident, faults;
 
@@ -28,6 +29,7 @@ static bool unmap(void *arg, const uint32_t *pfn, unsigned int n)
 		assert_true(!i || pfn[i] > pfn[i - 1]);
 		mapped_now[pfn[i]] = false;
 	}
+	unmapped += n;
 	return true;
 }
 
@@ -52,7 +54,7 @@ static void start(enum policy_kind kind, bool sampling)
 		page[i].link = 0;
 		mapped_now[i] = false;
 	}
-	resident = faults = 0;
+	resident = faults = unmapped = 0;
 	policy_init(&y, page, kind, &s);
 }
 
@@ -72,7 +74,7 @@ static void make_room(void)
 	resident -= n;
 }
 
-static void touch(uint32_t pfn)
+static void touch_as(uint32_t pfn, uint32_t flags)
 {
 	mapped_now[pfn] = true;
 	if (page_state(page_word(&page[pfn])) == PAGE_RESIDENT)
@@ -80,10 +82,16 @@ static void touch(uint32_t pfn)
 	faults++;
 	if (resident >= LIMIT)
 		make_room();
-	page_move(&page[pfn], PAGE_ABSENT, PAGE_RESIDENT, 0, 0, NULL);
+	page_move(&page[pfn], PAGE_ABSENT, PAGE_RESIDENT, flags, PAGE_WALKED & ~flags,
+		  NULL);
 	policy_add(&y, pfn);
 	resident++;
 	assert_int_equal(policy_queued(&y), resident);
+}
+
+static void touch(uint32_t pfn)
+{
+	touch_as(pfn, 0);
 }
 
 static uint64_t rnd(uint64_t *seed)
@@ -117,6 +125,45 @@ static void a_scan_leaves_the_hot_set_alone(void **state)
 		      (unsigned long)fifo);
 	assert_true(s3 < 52000);
 	assert_true(fifo > 60000);
+}
+
+/* The same, the scan's pages read ahead as a walk's. */
+static void what_was_read_ahead_for_a_walk_leaves_unsampled(void **state)
+{
+	uint64_t seed = 3, hot_faults = 0, before;
+	uint32_t scan = 3000;
+
+	start(POLICY_S3FIFO, true);
+	for (uint32_t i = 0; i < 100000; i++) {
+		touch_as(scan, PAGE_WALKED);
+		scan = scan + 1 < NR ? scan + 1 : 3000;
+		before = faults;
+		touch((uint32_t)(rnd(&seed) % 3000));
+		hot_faults = i < 50000 ? 0 : hot_faults + faults - before;
+	}
+	print_message("# faults on the hot set: %lu; %lu pages unmapped\n",
+		      (unsigned long)hot_faults, (unsigned long)unmapped);
+	assert_true(hot_faults < 2000);
+	assert_true(unmapped < 50000);
+}
+
+/* A walk's pages that turn out to be worked on come back once, and stay. */
+static void who_walks_into_his_hot_set_keeps_it(void **state)
+{
+	uint64_t seed = 5, before = 0;
+	uint32_t other = 3000;
+
+	start(POLICY_S3FIFO, true);
+	for (uint32_t i = 0; i < 2000; i++)
+		touch_as(i, PAGE_WALKED);
+	for (uint32_t i = 0; i < 60000; i++) {
+		if (i == 30000)
+			before = faults;
+		touch((uint32_t)(rnd(&seed) % 2000));
+		touch(other);
+		other = other + 1 < NR ? other + 1 : 3000;
+	}
+	assert_true(faults - before < 31500); /* 30,000 are the others */
 }
 
 static uint64_t zipf(enum policy_kind kind)
@@ -224,6 +271,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_scan_leaves_the_hot_set_alone),
+		cmocka_unit_test(what_was_read_ahead_for_a_walk_leaves_unsampled),
+		cmocka_unit_test(who_walks_into_his_hot_set_keeps_it),
 		cmocka_unit_test(skewed_accesses_fault_less),
 		cmocka_unit_test(without_sampling_it_is_a_fifo),
 		cmocka_unit_test(everything_hot_still_gives_room),

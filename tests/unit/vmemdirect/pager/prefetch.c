@@ -170,7 +170,12 @@ static void what_was_cut_off_a_plan_is_asked_for_again(void **state)
 	while (!prefetch_on_fault(&f, pfn, &plan))
 		pfn++;
 	assert_true(plan.nr > 4 && plan.stride == 1);
-	rest = (struct prefetch_plan){ plan.pfn + 3, 1, plan.nr - 3, false };
+	assert_true(plan.walk);
+	rest = (struct prefetch_plan){
+		.pfn = plan.pfn + 3,
+		.stride = 1,
+		.nr = plan.nr - 3,
+	};
 	prefetch_cut(&f, &rest);
 	assert_true(prefetch_on_fault(&f, rest.pfn, &plan));
 	assert_int_equal(plan.pfn, rest.pfn + 1);
