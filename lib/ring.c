@@ -10,6 +10,8 @@
 #include <liburing.h>
 #include <stdlib.h>
 
+#include "lib/fault.h"
+
 struct ring {
 	struct io_uring uring;
 };
@@ -68,7 +70,11 @@ int ring_kick(struct ring *r)
 
 	if (!io_uring_sq_ready(&r->uring))
 		return 0;
-	n = io_uring_submit(&r->uring);
+	n = fault_point("ring.submit");
+	if (!n)
+		n = io_uring_submit(&r->uring);
+	if (n >= 0 && io_uring_sq_ready(&r->uring)) /* some of them only */
+		n = -EAGAIN;
 	return n < 0 ? n : 0;
 }
 

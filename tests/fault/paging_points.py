@@ -12,7 +12,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), ".."))
-from libpaging import T, Daemon, Paged, check, diag, main, test, wait_until  # noqa: E402
+from libpaging import T, Daemon, Paged, check, diag, main, refused, test, wait_until  # noqa: E402
 
 PAGES = 6144
 # What is seen while a place always fails. In all cases the process waits, and goes on afterwards.
@@ -33,6 +33,7 @@ TABLE = (
     ("sample.unmap", ("EINTR", "EAGAIN"), 25, UNSEEN),      # process_madvise, passing
     ("sample.unmap", ("EPERM",), 25, NO_SAMPLING),          # ... forbidden
     ("sample.mapped", ("EIO",), 25, UNSEEN),                # pagemap
+    ("ring.submit", ("EAGAIN", "ENOMEM"), 25, WAITS),       # requests to the kernel
     ("ssd.write", ("EIO", "ENOSPC", "EAGAIN"), 15, ALARM_STORE),
     ("ssd.read", ("EIO", "EAGAIN", "ENOMEM"), 5, ALARM_LOST),
     ("ssd.short", ("EIO",), 5, ALARM_LOST),                 # half of what was asked for
@@ -135,10 +136,23 @@ for _row in TABLE:
     row(*_row)
 
 
+@test("an attach that fails at its very last step has taken no page away")
+def last_step():
+    process = Paged(size="64M")
+    process.expect("fill")
+    for _ in range(10):
+        said = refused("--pid", str(process.pid), "--ram", "6M", "--ssd", f"{T}/last", env={"REMEM_FAULTS": "start.stage=EPERM"})
+        check("the pager does not start" in said, said)
+    process.expect("verify")
+    daemon = Daemon("--pid", str(process.pid), "--ram", "6M", "--ssd", f"{T}/last")
+    process.expect("verify")
+    daemon.detach()
+
+
 @test("the table has every place of the pager and of the SSD tier")
 def complete():
     process, daemon = paged()
-    mine = {p for p in points(daemon) if p.split(".")[0] in ("uffd", "evict", "fill", "sample", "ssd", "stage", "pin")}
+    mine = {p for p in points(daemon) if p.split(".")[0] in ("uffd", "evict", "fill", "sample", "ssd", "ring", "stage", "pin")}
     check(mine == {r[0] for r in TABLE}, f"{mine ^ {r[0] for r in TABLE}}")
     daemon.detach()
 

@@ -29,6 +29,7 @@
 #define LOST_RETRY_MS   1000
 #define MEMORY_RETRY_MS 20
 #define BACK_RETRY_MS   100
+#define UNSENT_RETRY_MS 5
 
 /* A fault that could not be answered at once. */
 struct waiter {
@@ -272,6 +273,8 @@ static int sleep_ms(struct fault_thread *f)
 	for (unsigned int i = 0; i < f->nr_waiters; i++)
 		if (f->waiter[i].not_before_ns < first)
 			first = f->waiter[i].not_before_ns;
+	if (fills_unsent(f->fills))
+		return UNSENT_RETRY_MS;
 	if (first == UINT64_MAX)
 		return -1;
 	now = clock_ns();

@@ -48,6 +48,7 @@ struct fills {
 	uint32_t staged[STAGED_MAX]; /* resident, not told to the evictor yet */
 	struct list free_singles, free_runs;
 	unsigned int under_way, singles_busy;
+	bool unsent; /* the tier could not take all that was submitted */
 	fill_failed_fn failed;
 	void *failed_arg;
 	struct log_limit bad_limit;
@@ -78,6 +79,8 @@ int fills_new(struct pager *p, fill_failed_fn failed, void *arg, struct fills **
 		goto fail;
 	}
 	r = tier_queue_open(p->tier, FILL_SINGLES + FILL_RUNS, &f->queue);
+	if (!r)
+		r = fault_point("start.stage");
 	if (!r)
 		r = stage_new(p->g, &f->stage);
 	if (r < 0)
@@ -305,7 +308,7 @@ static void demand_done(struct fills *f, struct fill *l)
 		r = -EIO;
 	/* (A tier that says -ETIMEDOUT has tried for long enough by itself.) */
 	if (r < 0 && r != -ETIMEDOUT && l->tries <= FILL_RETRIES && !submit(f, l)) {
-		tier_kick(f->queue);
+		fills_kick(f);
 		return;
 	}
 	if (r < 0) {
@@ -466,11 +469,18 @@ int fill_run(struct fills *f, uint64_t pfn, uint32_t nr_pages, uint64_t wanted,
 
 void fills_kick(struct fills *f)
 {
-	tier_kick(f->queue);
+	f->unsent = tier_kick(f->queue) < 0;
+}
+
+bool fills_unsent(const struct fills *f)
+{
+	return f->unsent;
 }
 
 unsigned int fills_reap(struct fills *f)
 {
+	if (f->unsent)
+		fills_kick(f);
 	return f->under_way ? tier_reap(f->queue) : 0;
 }
 

@@ -44,7 +44,10 @@ int fill_run(struct fills *f, uint64_t pfn, uint32_t nr_pages, uint64_t wanted,
 /* Gives zeros to a page its caller has moved to FILLING, room reserved. */
 void fill_zero(struct fills *f, uint64_t pfn, uint64_t asked_ns);
 
+/* Hands the reads over. What the tier cannot take now (no memory) is tried again at
+ * each fills_reap; until then fills_unsent is true: do not sleep for long. */
 void fills_kick(struct fills *f);
+bool fills_unsent(const struct fills *f);
 
 /* Tells the evictor of every page that is here: when it wants pages, and before a rest. */
 void fills_unstage(struct fills *f);

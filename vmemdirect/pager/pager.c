@@ -304,13 +304,15 @@ static void unregister(struct pager *p)
 	}
 }
 
-static int register_all(struct pager *p)
+/* A daemon that goes on registers again, for the one before may have died between the
+ * journal's word and the deed; a block it finds gone was unplugged. */
+static int register_all(struct pager *p, bool resume)
 {
 	for (unsigned int i = 0; i < p->g->nr_blocks; i++) {
 		const struct guest_block *b = &p->g->block[i];
 		int r = uffd_register(p->g->uffd, b->hva, b->size_bytes);
 
-		if (r < 0) {
+		if (r < 0 && !resume) {
 			vm_err(p->g, "%s cannot be registered with userfaultfd: %s",
 			       b->name,
 			       r == -EBUSY
@@ -373,18 +375,23 @@ fail:
 
 int pager_start(struct pager *p, bool resume)
 {
-	int r = resume ? 0 : register_all(p);
+	int r;
 
-	if (r < 0)
-		return r;
+	/* (Before the deed: from then on only who knows it answers faults on holes.) */
 	atomic_store(&p->t->header->attached, 1);
+	r = register_all(p, resume);
+	if (r < 0) {
+		atomic_store(&p->t->header->attached, 0);
+		return r;
+	}
 	r = take_stock(p);
 	if (!r && resume)
 		wake_all(p);
-	if (!r)
-		r = evictor_start(p, &p->evictor);
+	/* The evictor last: as long as anything can fail, no page has left. */
 	if (!r)
 		r = fault_thread_start(p, &p->faulter);
+	if (!r)
+		r = evictor_start(p, &p->evictor);
 	if (r < 0) {
 		pager_stop(p, !resume);
 		return r;
