@@ -274,10 +274,11 @@ static void give_back(struct evictor *e, struct victim *v)
 {
 	const struct guest_block *b = guest_block_of(e->p->g, v->pfn);
 
-	/* False: the guest has taken it back already. */
-	if (page_move(page_of(e, v), PAGE_EVICTING, PAGE_FILLING, 0, 0, NULL)) {
+	/* False: the guest has taken it back already. (ZERO: as in fault_present.) */
+	if (page_move(page_of(e, v), PAGE_EVICTING, PAGE_FILLING, PAGE_ZERO, 0, NULL)) {
 		uffd_unprotect(e->p->g->uffd, guest_hva(b, v->pfn), GUEST_PAGE_SIZE);
-		page_move(page_of(e, v), PAGE_FILLING, PAGE_RESIDENT, 0, 0, NULL);
+		page_move(page_of(e, v), PAGE_FILLING, PAGE_RESIDENT, 0, PAGE_ZERO,
+			  NULL);
 		/* A fault that met FILLING in between was left to us: one on a hole,
 		 * of a page that a balloon has discarded. */
 		uffd_wake(e->p->g->uffd, guest_hva(b, v->pfn), GUEST_PAGE_SIZE);
@@ -439,8 +440,9 @@ static void take_newcomers(struct evictor *e)
 	atomic_store_explicit(&p->newcomers_head, head, memory_order_release);
 	if (!atomic_exchange(&p->newcomers_lost, false))
 		return;
+	/* (FILLING: looked into by the fault thread, which does not tell of it again.) */
 	for (uint64_t i = 0; i < p->t->nr_pages; i++)
-		if (page_state(page_word(&p->t->page[i])) == PAGE_RESIDENT)
+		if (page_state(page_word(&p->t->page[i])) != PAGE_ABSENT)
 			policy_add(&e->policy, (uint32_t)i);
 }
 
@@ -478,14 +480,20 @@ static uint64_t missing_room(struct evictor *e,
 	return used + want > limit ? used + want - limit : 0;
 }
 
+/* An order that came before the bell was armed rang for nobody. */
+static bool has_orders(struct evictor *e)
+{
+	return missing_room(e, pager_low_water) ||
+	       atomic_load(&e->p->unplugged) & ~e->dropped ||
+	       (atomic_load(&e->p->bring_back) && !atomic_load(&e->p->evictions_over));
+}
+
 static void rest(struct evictor *e, int timeout_ms)
 {
 	struct pollfd fd = { .fd = e->p->evict_bell.fd, .events = POLLIN };
 
 	bell_arm(&e->p->evict_bell);
-	if (!atomic_load(&e->p->stop_evictor) &&
-	    (timeout_ms >= 0 || (!missing_room(e, pager_low_water) &&
-				 !(atomic_load(&e->p->unplugged) & ~e->dropped))))
+	if (!atomic_load(&e->p->stop_evictor) && (timeout_ms >= 0 || !has_orders(e)))
 		poll(&fd, 1, timeout_ms);
 	bell_disarm(&e->p->evict_bell);
 }

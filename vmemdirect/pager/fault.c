@@ -128,6 +128,8 @@ static bool fault_absent(struct fault_thread *f, uint64_t pfn, bool write,
  * A fault on a page that should be there: it waits for write protection to go, or it
  * was discarded (balloon, free page reporting), or the message is stale. The page is
  * owned while its protection is removed, for the evictor must not protect it between.
+ * ZERO for that time: should the daemon die here and the page have been discarded, the
+ * next one must not take what the tier has of it for its bytes.
  */
 static bool fault_present(struct fault_thread *f, uint64_t pfn, enum page_state from,
 			  bool write_protected)
@@ -136,14 +138,15 @@ static bool fault_present(struct fault_thread *f, uint64_t pfn, enum page_state 
 	struct page *pg = &f->p->t->page[pfn];
 	uint64_t done;
 
-	if (!page_move(pg, from, PAGE_FILLING, 0, 0, NULL))
+	if (!page_move(pg, from, PAGE_FILLING, PAGE_ZERO, 0, NULL))
 		return false; /* the evictor moved it: look again */
 	if (!write_protected &&
 	    uffd_zero(f->p->g->uffd, guest_hva(b, pfn), GUEST_PAGE_SIZE, &done) < 0)
 		wake(f, pfn);
 	if (write_protected || from == PAGE_EVICTING)
 		unprotect(f, pfn);
-	page_move(pg, PAGE_FILLING, PAGE_RESIDENT, 0, PAGE_PREFETCHED, NULL);
+	page_move(pg, PAGE_FILLING, PAGE_RESIDENT, 0, PAGE_PREFETCHED | PAGE_ZERO,
+		  NULL);
 	count(from == PAGE_EVICTING ? &f->p->faults_cancel : &f->p->faults_other, 1);
 	return true;
 }

@@ -43,7 +43,8 @@ enum page_state {
 #define PAGE_STATE_MASK 7u
 /* The tier holds bytes whose hash is in `hash`; while RESIDENT they may be old. */
 #define PAGE_STORED (1u << 3)
-/* While ABSENT: its bytes are all zero, whatever the tier holds. */
+/* While ABSENT, or FILLING as nobody's read: its bytes, if the object has none, are all
+ * zero, whatever the tier holds. */
 #define PAGE_ZERO (1u << 4)
 /* While PUNCHING: somebody waits for it, wake him. */
 #define PAGE_WANTED (1u << 5)
