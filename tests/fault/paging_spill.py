@@ -187,6 +187,7 @@ def full():
     tight.flags += ["--pool-limit", "24M"]
     tight.start()
     process, daemon = paged(*tight.spill(), *other.spill())
+    daemon.wait_squeezed()  # or nothing may have left when the work is done
     process.send("run random 8000 60 4")
     check(process.answer().startswith("ok"), "run")
     process.expect("verify")
