@@ -88,6 +88,23 @@ int nvme_psk_retain(const struct key_text *configured, const char *hostnqn,
 	return r;
 }
 
+int nvme_psk_generate(enum hkdf_hash hash, const uint8_t *ks, const uint8_t *c1,
+		      const uint8_t *c2, struct nvme_psk *ret)
+{
+	uint8_t both[2 * HKDF_MAX];
+	struct nvme_psk psk = { .hash = hash };
+	size_t len = hkdf_len(hash);
+	int r;
+
+	memcpy(both, c1, len);
+	memcpy(both + len, c2, len);
+	r = hkdf_hmac(hash, ks, len, both, 2 * len, psk.bytes);
+	if (!r)
+		*ret = psk;
+	explicit_bzero(&psk, sizeof(psk));
+	return r;
+}
+
 int nvme_psk_digest(const struct nvme_psk *psk, const char *hostnqn, const char *subnqn,
 		    char *ret)
 {

@@ -7,7 +7,8 @@
  *	    -> TLS key, which is a host's for one subsystem; its name in TLS is the
  *	       identity "NVMe1R01 HOSTNQN SUBNQN DIGEST", or "NVMe0R01 HOSTNQN SUBNQN"
  *
- * A generated key ('G' for 'R') comes of an authentication instead of a file.
+ * A generated key ('G' for 'R', always version 1 here) takes the place of the retained one:
+ * it comes of an authentication instead of a file (NVMe Base 2.1, 8.3.4.5.9).
  *
  * libnvme up to 1.15 (nvme-cli up to 2.15) does not put the label around HKDF's info as
  * RFC 8446 says, and so comes to other keys; Linux and later ones do as the standard
@@ -52,6 +53,14 @@ int nvme_psk_parse(const char *text, size_t len, struct key_text *ret,
 /* -ENOMEM. */
 int nvme_psk_retain(const struct key_text *configured, const char *hostnqn,
 		    enum nvme_psk_way way, struct nvme_psk *ret);
+
+/*
+ * The key that DH-HMAC-CHAP generates. `ks` is the session key, `c1` and `c2` are the
+ * challenges as they were sent, not augmented; all have hkdf_len(hash) bytes. SHA-512 has
+ * no cipher suite: an authentication by it generates none. -ENOMEM.
+ */
+int nvme_psk_generate(enum hkdf_hash hash, const uint8_t *ks, const uint8_t *c1,
+		      const uint8_t *c2, struct nvme_psk *ret);
 
 /* The name that a peer gives a key: any bytes in. -EPROTO. Pure, no allocation. */
 int nvme_psk_id_parse(const uint8_t *bytes, size_t len, struct nvme_psk_id *ret);

@@ -175,6 +175,54 @@ static void the_keys_are_those_of_others(void **state)
 	}
 }
 
+/* The values of Linux's drivers/nvme/common/tests/auth_kunit.c. */
+static const struct {
+	enum hkdf_hash hash;
+	const char *psk, *digest, *tls_key;
+} generated[] = {
+	{ HKDF_SHA256,
+	  "1733c59fa7f48fcf37f5f26fc4ff0268ad4f78e030f4f3b0bfd1d47e7bb1447a",
+	  "OldoKuTfKddMuyCznAZojkWD7P4D9/AtzDzLimtOxqI=",
+	  "3c17da628474a04d2247c4cab47968c915388193f7c071bd9489cc3666cd7cc8" },
+	{ HKDF_SHA384,
+	  "f14b2dd3234c459694d3bc63f8968bd6b37c2c6de849e22e118749001ce4bbe8"
+	  "640b9e3a748cb11ce4b1d71d359cce39",
+	  "cffMWk8TSS7HOQebjgYEIkrPrjWPV4JE5cdPB8WhEvY4JBW5YynKyv66XscN4A9n",
+	  "2774753233537b3fa50eb7d16a8e43457d85f4906c005b2236616c5d80939d08"
+	  "98fff15bb8b77119d2be0aac423e7590" },
+};
+
+static void a_generated_key_is_that_of_linux(void **state)
+{
+	uint8_t ks[HKDF_MAX], c1[HKDF_MAX], c2[HKDF_MAX], tls_key[HKDF_MAX];
+
+	for (int i = 0; i < HKDF_MAX; i++) {
+		ks[i] = (uint8_t)('A' + i);
+		c1[i] = (uint8_t)i;
+		c2[i] = (uint8_t)(0xff - i);
+	}
+	for (size_t i = 0; i < sizeof(generated) / sizeof(generated[0]); i++) {
+		struct nvme_psk_id id = { .version = 1,
+					  .type = 'G',
+					  .hostnqn = "hostnqn",
+					  .subnqn = "subsysnqn" };
+		char text[NVME_PSK_ID_MAX + 1], want[NVME_PSK_ID_MAX + 1];
+		size_t len = hkdf_len(generated[i].hash);
+		struct nvme_psk psk;
+
+		assert_int_equal(nvme_psk_generate(generated[i].hash, ks, c1, c2, &psk),
+				 0);
+		assert_hex(psk.bytes, len, generated[i].psk);
+		assert_int_equal(nvme_psk_id_format(&psk, &id, text), 0);
+		snprintf(want, sizeof(want), "NVMe1G0%d hostnqn subsysnqn %s",
+			 generated[i].hash, generated[i].digest);
+		assert_string_equal(text, want);
+		assert_int_equal(nvme_psk_tls_key(&psk, &id, NVME_PSK_RFC8446, tls_key),
+				 0);
+		assert_hex(tls_key, len, generated[i].tls_key);
+	}
+}
+
 /* RFC 5869, A.3 (no salt, no info), the first 32 bytes; and RFC 8448, 3: the "derived"
  * secret of a handshake without a PSK. */
 static void hkdf_is_that_of_the_rfcs(void **state)
@@ -310,6 +358,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_keys_are_those_of_others),
+		cmocka_unit_test(a_generated_key_is_that_of_linux),
 		cmocka_unit_test(hkdf_is_that_of_the_rfcs),
 		cmocka_unit_test(what_is_no_key_is_refused),
 		cmocka_unit_test(an_identity_is_taken_apart),
