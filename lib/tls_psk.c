@@ -125,7 +125,7 @@ static bool choose(struct tls_session *s, const struct tls_offer *o, size_t bind
 	} else if (!*s->psk_name) {
 		memcpy(s->psk_name, o->id, o->id_len);
 		s->psk_name[o->id_len] = '\0';
-		s->psk_why = "it is not in the file";
+		s->psk_why = "it is not in the file, or has expired";
 	}
 	explicit_bzero(&psk, sizeof(psk));
 	return found;

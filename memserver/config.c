@@ -392,9 +392,13 @@ static int check_address(struct parse *p, const char *name, const struct addr *a
 
 static int check_tls(struct parse *p)
 {
+	const struct config_tls_given given = {
+		.nbd_tls = was_given(p, "nbd-tls"),
+		.nvme_tls = was_given(p, "nvme-tls"),
+		.nvme_concat = was_given(p, "nvme-concat"),
+	};
 	const char *name;
-	const char *why = config_tls_check(p->cfg, was_given(p, "nbd-tls"),
-					   was_given(p, "nvme-tls"), &name);
+	const char *why = config_tls_check(p->cfg, &given, &name);
 	const struct config_key *key = config_key_find(name, strlen(name));
 	char from[ORIGIN_MAX];
 

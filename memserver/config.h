@@ -44,8 +44,9 @@ struct server_cfg {
 	char *iscsi_auth; /* path of the CHAP secrets; NULL: none asked for */
 	char *nvme_auth;  /* path of the file of NVMe hosts; NULL: none asked for */
 	struct nvme_auth_prefs nvme_auth_prefs;
-	enum tls_mode nvme_tls; /* of the NVMe doors */
-	char *nvme_tls_keys;    /* path of the file of keys; NULL: none */
+	enum tls_mode nvme_tls;    /* of the NVMe doors */
+	char *nvme_tls_keys;       /* path of the file of keys; NULL: none */
+	enum tls_mode nvme_concat; /* logins generate keys for that; or must */
 
 	struct secure_cfg tls; /* its strings are owned here */
 

@@ -118,6 +118,7 @@ static int set_mode(enum tls_mode *mode, const char *value, const char **ret_why
 	}
 MODE_KEY(nbd_tls, tls.nbd)
 MODE_KEY(nvme_tls, nvme_tls)
+MODE_KEY(nvme_concat, nvme_concat)
 
 int config_set_nbd_tls_unix(struct server_cfg *cfg, const char *value,
 			    const char **ret_why)
@@ -137,19 +138,51 @@ void config_show_nbd_tls_unix(const struct config_key *key,
 		fn(key->name, cfg->tls.nbd_unix ? "yes" : "no", arg);
 }
 
-const char *config_tls_check(struct server_cfg *cfg, bool nbd_given, bool nvme_given,
-			     const char **ret_key)
+/* Can a login by those hashes and groups generate a key? */
+static bool can_make_keys(const struct nvme_auth_prefs *p)
+{
+	bool can = false;
+
+	for (uint8_t i = 0; i < p->nr_hashes; i++)
+		for (uint8_t j = 0; j < p->nr_groups; j++)
+			can |= nvme_auth_makes_key(p->hashes[i], p->groups[j]);
+	return can;
+}
+
+static const char *check_concat(struct server_cfg *cfg, bool given)
+{
+	bool can = can_make_keys(&cfg->nvme_auth_prefs);
+
+	if (!given && cfg->nvme_auth && cfg->nvme_tls != TLS_REQUIRED && can)
+		cfg->nvme_concat = TLS_OFFERED;
+	if (cfg->nvme_concat != TLS_OFF && !cfg->nvme_auth)
+		return "hosts get keys by logging in: it needs --nvme-auth FILE";
+	if (cfg->nvme_concat != TLS_OFF && !can)
+		return "keys need a DH group and SHA-256 or SHA-384: see "
+		       "--nvme-auth-group and --nvme-auth-hash";
+	cfg->nvme_auth_prefs.concat = cfg->nvme_concat != TLS_OFF;
+	cfg->nvme_auth_prefs.concat_required = cfg->nvme_concat == TLS_REQUIRED;
+	return NULL;
+}
+
+const char *config_tls_check(struct server_cfg *cfg,
+			     const struct config_tls_given *given, const char **ret_key)
 {
 	struct secure_cfg *t = &cfg->tls;
+	const char *why;
 
-	if (!nbd_given && has_tls(cfg))
+	if (!given->nbd_tls && has_tls(cfg))
 		t->nbd = TLS_REQUIRED;
-	if (!nvme_given && cfg->nvme_tls_keys)
+	if (!given->nvme_tls && cfg->nvme_tls_keys)
 		cfg->nvme_tls = TLS_REQUIRED;
 	*ret_key = "nvme-tls";
 	if (cfg->nvme_tls != TLS_OFF && !cfg->nvme_tls_keys)
 		return "it needs the hosts' keys: --nvme-tls-keys FILE (certificates "
-		       "are not for NVMe)";
+		       "are not for NVMe; keys that logins generate: --nvme-concat)";
+	*ret_key = "nvme-concat";
+	why = check_concat(cfg, given->nvme_concat);
+	if (why)
+		return why;
 	*ret_key = "nbd-tls";
 	if (t->nbd != TLS_OFF && !has_tls(cfg))
 		return "it needs a certificate (--tls-cert and --tls-key) or shared "

@@ -25,6 +25,7 @@ CONFIG_TLS_KEY(nbd_tls);
 CONFIG_TLS_KEY(nbd_tls_unix);
 CONFIG_TLS_KEY(nvme_tls);
 CONFIG_TLS_KEY(nvme_tls_keys);
+CONFIG_TLS_KEY(nvme_concat);
 
 /* Who may administrate. */
 CONFIG_TLS_KEY(admin_group);
@@ -34,11 +35,18 @@ CONFIG_TLS_KEY(audit);
 CONFIG_TLS_KEY(remote);
 #define CONFIG_REMOTE_PORT 10811
 
+/* Which modes were given, and are not to be filled in. */
+struct config_tls_given {
+	bool nbd_tls, nvme_tls, nvme_concat;
+};
+
 /*
- * Fills in what follows (with keys to show, NBD and NVMe require TLS unless their modes
- * are given); NULL, or what contradicts, with *ret_key the name of the flag to blame.
+ * Fills in what follows (with keys to show, NBD and NVMe require TLS; NVMe hosts that log
+ * in may generate keys, where they may begin in the clear); NULL, or what contradicts,
+ * with *ret_key the name of the flag to blame.
  */
-const char *config_tls_check(struct server_cfg *cfg, bool nbd_given, bool nvme_given,
+const char *config_tls_check(struct server_cfg *cfg,
+			     const struct config_tls_given *given,
 			     const char **ret_key);
 
 void config_tls_fini(struct server_cfg *cfg);

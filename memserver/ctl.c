@@ -357,6 +357,8 @@ int ctl_reload(struct server *s, const char *who, char *why)
 				"%.80s is not as it should be, the secrets are as they "
 				"were; the log says where",
 				s->cfg.nvme_auth);
+		else if (s->nvme_tls)
+			nvme_tls_forget(s->nvme_tls); /* of secrets that are gone */
 	}
 	if (r == 0 && s->nvme_tls) {
 		r = nvme_tls_reload(s->nvme_tls);

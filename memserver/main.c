@@ -210,6 +210,8 @@ static void every_second(void *arg)
 
 	pool_watch_host(s->pool);
 	iscsi_sync(s->iscsi);
+	if (s->nvme_tls)
+		nvme_tls_tick(s->nvme_tls);
 	for (size_t i = 0; i < s->nr_doors; i++)
 		door_tick(&s->doors[i]);
 	sd_notify(0, "WATCHDOG=1");
@@ -289,11 +291,16 @@ static int load_nvme_auth(struct server *s)
 static int start_nvme_tls(struct server *s)
 {
 	const struct server_cfg *c = &s->cfg;
+	const struct nvme_tls_cfg cfg = {
+		.path = c->nvme_tls == TLS_OFF ? NULL : c->nvme_tls_keys,
+		.required = c->nvme_tls == TLS_REQUIRED,
+		.concat = c->nvme_concat != TLS_OFF,
+	};
 	int r;
 
-	if (c->nvme_tls == TLS_OFF)
+	if (!cfg.path && !cfg.concat)
 		return 0;
-	r = nvme_tls_new(c->nvme_tls_keys, c->nvme_tls == TLS_REQUIRED, &s->nvme_tls);
+	r = nvme_tls_new(&cfg, &s->nvme_tls);
 	s->engine.nvme_tls = s->nvme_tls;
 	return r;
 }

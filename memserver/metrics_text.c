@@ -161,6 +161,8 @@ static void write_nvme_tls(FILE *f, struct nvme_tls *t)
 	       "NVMe connections refused for beginning in the clear.", c.plain);
 	single(f, "nvme_tls_identity_refused_total", "counter",
 	       "Connects refused for other names than those of the key.", c.identity);
+	single(f, "nvme_tls_generated_keys_total", "counter",
+	       "Keys for TLS that logins have generated.", c.generated);
 }
 
 static void write_remote(FILE *f, const struct login_stats *st)

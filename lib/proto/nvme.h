@@ -338,6 +338,8 @@ NVME_SIZE(nvme_property, 64);
 
 /* dw0 of a good Connect, beside the controller's number: log in first. */
 #define NVME_CONNECT_AUTHREQ_ATR (1u << 17)
+/* The same, and concatenate a secure channel. */
+#define NVME_CONNECT_AUTHREQ_ASCR (1u << 18)
 
 /* Authentication Send and Receive. */
 struct nvme_auth_cmd {
@@ -380,9 +382,16 @@ struct nvme_auth_descriptor {
 } NVME_PACKED;
 NVME_SIZE(nvme_auth_descriptor, 64);
 
+/* Secure channel concatenation; 1 is obsolete (Base 2.1, figure 732). */
+enum nvme_auth_sc_c {
+	NVME_AUTH_NOSC = 0,
+	NVME_AUTH_NEWTLSPSK = 2,     /* on an admin queue in the clear */
+	NVME_AUTH_REPLACETLSPSK = 3, /* on one over TLS */
+};
+
 struct nvme_auth_negotiate {
 	struct nvme_auth_hdr hdr;
-	uint8_t sc_c; /* secure channel concatenation; 0: none */
+	uint8_t sc_c; /* enum nvme_auth_sc_c */
 	uint8_t napd; /* descriptors that follow */
 } NVME_PACKED;
 NVME_SIZE(nvme_auth_negotiate, 8);
@@ -396,7 +405,8 @@ struct nvme_auth_challenge {
 } NVME_PACKED;
 NVME_SIZE(nvme_auth_challenge, 16);
 
-/* Then response and challenge (hl bytes each) and the DH value. */
+/* Then response and challenge (hl bytes each) and the DH value. A challenge with sequence
+ * number 0 goes into a generated key and is not to be answered. */
 struct nvme_auth_reply {
 	struct nvme_auth_hdr hdr;
 	uint8_t hl, rsvd7, cvalid, rsvd9;

@@ -38,7 +38,22 @@ struct nvme_auth {
 
 /* ---- the table ---- */
 
-static int load(const char *path, struct nvme_auth_keys **ret)
+/* What the file asks for that the flags have switched off. */
+static int check(const char *path, const struct nvme_auth_keys *keys,
+		 const struct nvme_auth_prefs *prefs)
+{
+	for (size_t i = 0; i < keys->nr && !prefs->concat; i++)
+		if (keys->hosts[i].needs_concat) {
+			log_err("--nvme-auth %s: host %s has concat=required, which "
+				"needs --nvme-concat offered",
+				path, keys->hosts[i].nqn);
+			return -EINVAL;
+		}
+	return 0;
+}
+
+static int load(const char *path, const struct nvme_auth_prefs *prefs,
+		struct nvme_auth_keys **ret)
 {
 	char error[SECRET_ERROR_MAX], *text = NULL;
 	const char *why = "";
@@ -54,6 +69,8 @@ static int load(const char *path, struct nvme_auth_keys **ret)
 	secret_free(text, len);
 	if (r < 0)
 		log_err("--nvme-auth %s:%u: %s", path, line, why);
+	if (r == 0 && (r = check(path, *ret, prefs)) < 0)
+		nvme_auth_keys_put(*ret);
 	return r;
 }
 
@@ -80,7 +97,7 @@ int nvme_auth_new(const char *path, const struct nvme_auth_prefs *prefs,
 {
 	struct nvme_auth_keys *keys = NULL;
 	struct nvme_auth *a;
-	int r = load(path, &keys);
+	int r = load(path, prefs, &keys);
 
 	if (r < 0)
 		return r;
@@ -114,7 +131,7 @@ int nvme_auth_reload(struct nvme_auth *a)
 {
 	struct nvme_auth_keys *keys = NULL, *old;
 	size_t nr;
-	int r = load(a->path, &keys);
+	int r = load(a->path, &a->prefs, &keys);
 
 	if (r < 0) {
 		log_warn("--nvme-auth %s: kept as it was", a->path);
@@ -152,6 +169,21 @@ bool nvme_auth_allows(struct nvme_auth *a, const char *nqn, const char *export)
 
 	nvme_auth_keys_put(k);
 	return allows;
+}
+
+bool nvme_auth_needs_concat(struct nvme_auth *a, const char *nqn, const char *export)
+{
+	const struct nvme_auth_host *h = NULL;
+	struct nvme_auth_keys *k;
+	bool needs = a->prefs.concat_required;
+
+	if (needs)
+		return true;
+	k = nvme_auth_keys(a);
+	while (!needs && (h = nvme_auth_keys_find(k, h, nqn, export)) != NULL)
+		needs = h->needs_concat;
+	nvme_auth_keys_put(k);
+	return needs;
 }
 
 /* ---- counters ---- */

@@ -44,6 +44,9 @@ int nvme_auth_reload(struct nvme_auth *a);
 /* May it try to log in for `export`; is it known at all (`export` NULL)? Any thread. */
 bool nvme_auth_allows(struct nvme_auth *a, const char *nqn, const char *export);
 
+/* Must that host have TLS for `export`, because it or every host has to? Any thread. */
+bool nvme_auth_needs_concat(struct nvme_auth *a, const char *nqn, const char *export);
+
 /* The table as it is now, with a reference. Any thread. */
 struct nvme_auth_keys *nvme_auth_keys(struct nvme_auth *a);
 const struct nvme_auth_prefs *nvme_auth_prefs(const struct nvme_auth *a);

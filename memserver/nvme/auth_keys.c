@@ -26,8 +26,12 @@ static int take_setting(struct nvme_auth_host *h, const char *word, size_t len,
 	}
 	if (len > 8 && !memcmp(word, "exports=", 8) && !h->exports)
 		return host_line_exports(word + 8, len - 8, &h->exports, ret_why);
+	if (len == 15 && !memcmp(word, "concat=required", 15) && !h->needs_concat) {
+		h->needs_concat = true;
+		return 0;
+	}
 	return bad(ret_why, "a line is 'host NQN key=SECRET [controller=SECRET] "
-			    "[exports=NAME,…]', each at most once");
+			    "[exports=NAME,…] [concat=required]', each at most once");
 }
 
 static int check_host(const struct nvme_auth_host *h, const char **ret_why)

@@ -4,11 +4,13 @@
  *
  *	# NQN and secret of a host; it may use every export, or those listed
  *	host NQN key=DHHC-1:…: [controller=DHHC-1:…:] [exports=NAME[,NAME…]]
+ *		[concat=required]
  *
- * With `controller` we prove ourselves to a host that asks. A host may have several
- * lines, each for exports of its own, or one with its old and one with its new secret
- * while they are being exchanged. Parsed on the main thread; a table is constant and
- * counted, any thread may have one.
+ * With `controller` we prove ourselves to a host that asks; with `concat=required` it has
+ * to come over TLS, by a key that its login generates if it has no other (all in one
+ * line of the file). A host may have several lines, each for exports of its own, or one
+ * with its old and one with its new secret while they are being exchanged. Parsed on the
+ * main thread; a table is constant and counted, any thread may have one.
  */
 #ifndef MEMSERVER_NVME_AUTH_KEYS_H
 #define MEMSERVER_NVME_AUTH_KEYS_H
@@ -25,7 +27,8 @@ struct nvme_auth_host {
 	char nqn[NVME_NQN_LEN + 1];
 	struct key_text key, controller;
 	bool has_controller;
-	char *exports; /* owned: ",a,b,"; NULL: all */
+	bool needs_concat; /* must not be served in the clear */
+	char *exports;     /* owned: ",a,b,"; NULL: all */
 };
 
 struct nvme_auth_keys {

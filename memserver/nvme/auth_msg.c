@@ -9,7 +9,7 @@ static const char *const explanations[NVME_AUTH_EXPLANATION_NR] = {
 	[0] = "no reason given",
 	[NVME_AUTH_FAILED] = "authentication failed",
 	[NVME_AUTH_NOT_USABLE] = "no authentication protocol in common",
-	[NVME_AUTH_CONCAT_MISMATCH] = "secure channel concatenation is not offered",
+	[NVME_AUTH_CONCAT_MISMATCH] = "secure channel concatenation mismatch",
 	[NVME_AUTH_HASH_UNUSABLE] = "no hash function in common",
 	[NVME_AUTH_GROUP_UNUSABLE] = "no DH group in common",
 	[NVME_AUTH_BAD_PAYLOAD] = "incorrect payload",
@@ -30,6 +30,12 @@ uint8_t nvme_auth_read_hdr(const uint8_t *p, size_t len, struct nvme_auth_hdr *r
 	return 0;
 }
 
+bool nvme_auth_makes_key(uint8_t hash, uint8_t group)
+{
+	/* TLS 1.3 has no suite of SHA-512, and without DH there is no session key. */
+	return hash && hash <= 2 && group;
+}
+
 /* The first of ours that is among theirs, or -1. */
 static int first_common(const uint8_t *ours, size_t nr_ours, const uint8_t *theirs,
 			size_t nr_theirs)
@@ -40,44 +46,67 @@ static int first_common(const uint8_t *ours, size_t nr_ours, const uint8_t *thei
 	return -1;
 }
 
-static uint8_t choose(const struct nvme_auth_descriptor *d,
-		      const struct nvme_auth_prefs *prefs, uint8_t *ret_hash,
-		      uint8_t *ret_group)
+/* Takes out what makes no key. */
+static void restrict_to_keys(struct nvme_auth_prefs *prefs)
 {
+	uint8_t nr = 0;
+
+	for (uint8_t i = 0; i < prefs->nr_hashes; i++)
+		if (nvme_auth_makes_key(prefs->hashes[i], 1))
+			prefs->hashes[nr++] = prefs->hashes[i];
+	prefs->nr_hashes = nr;
+	nr = 0;
+	for (uint8_t i = 0; i < prefs->nr_groups; i++)
+		if (nvme_auth_makes_key(1, prefs->groups[i]))
+			prefs->groups[nr++] = prefs->groups[i];
+	prefs->nr_groups = nr;
+}
+
+static uint8_t choose(const struct nvme_auth_descriptor *d,
+		      const struct nvme_auth_prefs *all, struct nvme_auth_choice *ret)
+{
+	struct nvme_auth_prefs prefs = *all;
 	int hash, group;
 
 	if (d->halen > sizeof(d->hashes) || d->dhlen > sizeof(d->groups))
 		return NVME_AUTH_BAD_PAYLOAD;
-	hash = first_common(prefs->hashes, prefs->nr_hashes, d->hashes, d->halen);
+	if (ret->sc_c)
+		restrict_to_keys(&prefs);
+	hash = first_common(prefs.hashes, prefs.nr_hashes, d->hashes, d->halen);
 	if (hash < 0)
 		return NVME_AUTH_HASH_UNUSABLE;
-	group = first_common(prefs->groups, prefs->nr_groups, d->groups, d->dhlen);
+	group = first_common(prefs.groups, prefs.nr_groups, d->groups, d->dhlen);
+	if (group < 0 && ret->sc_c && memchr(d->groups, 0, d->dhlen))
+		return NVME_AUTH_CONCAT_MISMATCH; /* as Linux's target says it */
 	if (group < 0)
 		return NVME_AUTH_GROUP_UNUSABLE;
-	*ret_hash = (uint8_t)hash;
-	*ret_group = (uint8_t)group;
+	ret->hash = (uint8_t)hash;
+	ret->group = (uint8_t)group;
 	return 0;
 }
 
 uint8_t nvme_auth_read_negotiate(const uint8_t *p, size_t len,
-				 const struct nvme_auth_prefs *prefs, uint8_t *ret_hash,
-				 uint8_t *ret_group)
+				 const struct nvme_auth_prefs *prefs,
+				 struct nvme_auth_choice *ret)
 {
 	const struct nvme_auth_negotiate *m = (const void *)p;
 	const struct nvme_auth_descriptor *d = (const void *)(m + 1);
 
 	if (len < sizeof(*m) || !m->napd || len != sizeof(*m) + m->napd * sizeof(*d))
 		return NVME_AUTH_BAD_PAYLOAD;
-	if (m->sc_c)
+	if (m->sc_c &&
+	    ((m->sc_c != NVME_AUTH_NEWTLSPSK && m->sc_c != NVME_AUTH_REPLACETLSPSK) ||
+	     !prefs->concat))
 		return NVME_AUTH_CONCAT_MISMATCH;
+	*ret = (struct nvme_auth_choice){ .sc_c = m->sc_c };
 	for (unsigned int i = 0; i < m->napd; i++)
 		if (d[i].authid == NVME_AUTH_DHCHAP)
-			return choose(&d[i], prefs, ret_hash, ret_group);
+			return choose(&d[i], prefs, ret);
 	return NVME_AUTH_NOT_USABLE;
 }
 
 uint8_t nvme_auth_read_reply(const uint8_t *p, size_t len, size_t hl, size_t dhvlen,
-			     struct nvme_auth_answer *ret)
+			     bool concat, struct nvme_auth_answer *ret)
 {
 	const struct nvme_auth_reply *m = (const void *)p;
 
@@ -85,7 +114,7 @@ uint8_t nvme_auth_read_reply(const uint8_t *p, size_t len, size_t hl, size_t dhv
 	    len != sizeof(*m) + 2 * hl + dhvlen || m->cvalid > 1)
 		return NVME_AUTH_BAD_PAYLOAD;
 	/* A challenge has a number. Without one Linux 6.12 numbers what is not there. */
-	if (m->cvalid && !m->seqnum)
+	if (concat ? !m->cvalid : m->cvalid && !m->seqnum)
 		return NVME_AUTH_BAD_PAYLOAD;
 	*ret = (struct nvme_auth_answer){
 		.response = p + sizeof(*m),

@@ -19,16 +19,25 @@
 /* What all have; 0 or NVME_AUTH_BAD_PAYLOAD: too short to be one. */
 uint8_t nvme_auth_read_hdr(const uint8_t *p, size_t len, struct nvme_auth_hdr *ret);
 
-/* Hashes and groups we would take, best first; what nvme_auth_pick chose from. */
+/* Hashes and groups we would take, best first, and whether logins generate keys for TLS
+ * (secure channel concatenation), or in the clear must. */
 struct nvme_auth_prefs {
 	uint8_t hashes[3], groups[6];
 	uint8_t nr_hashes, nr_groups;
+	bool concat, concat_required;
 };
 
-/* Chooses hash and group of a Negotiate. 0 or the explanation. */
+/* What was chosen of a Negotiate. */
+struct nvme_auth_choice {
+	uint8_t sc_c, hash, group;
+};
+
+/* Chooses hash and group of a Negotiate: for a key those that can make one, SHA-256 or
+ * SHA-384 and a DH group. 0 or the explanation. */
 uint8_t nvme_auth_read_negotiate(const uint8_t *p, size_t len,
-				 const struct nvme_auth_prefs *prefs, uint8_t *ret_hash,
-				 uint8_t *ret_group);
+				 const struct nvme_auth_prefs *prefs,
+				 struct nvme_auth_choice *ret);
+bool nvme_auth_makes_key(uint8_t hash, uint8_t group);
 
 /* A Reply; the pointers lead into the message. */
 struct nvme_auth_answer {
@@ -37,9 +46,10 @@ struct nvme_auth_answer {
 	uint32_t seqnum;
 };
 
-/* `hl` and `dhvlen` are what was agreed on, in bytes. */
+/* `hl` and `dhvlen` are what was agreed on, in bytes. With `concat` there must be a
+ * challenge; its number may be 0. */
 uint8_t nvme_auth_read_reply(const uint8_t *p, size_t len, size_t hl, size_t dhvlen,
-			     struct nvme_auth_answer *ret);
+			     bool concat, struct nvme_auth_answer *ret);
 uint8_t nvme_auth_read_success2(const uint8_t *p, size_t len);
 
 /* The explanation in a Failure2; 0: it is malformed. */

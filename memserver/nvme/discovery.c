@@ -28,14 +28,15 @@ struct page {
 	int family;
 };
 
-/* May, must or cannot the host use TLS there? */
+/* May, must or cannot the host begin with TLS there? (Whose login generates the key begins
+ * in the clear.) */
 static void put_security(struct nvme_discovery_entry *r, const struct page *p,
 			 const struct export *e)
 {
 	/* Not "not required" in the clear: libnvme takes that as a wish for TLS. */
 	unsigned int treq = NVME_TREQ_NOT_SPECIFIED;
 
-	if (p->tls) {
+	if (p->tls && nvme_tls_has_file(p->tls)) {
 		r->tsas[0] = NVME_SECTYPE_TLS13;
 		if (nvme_tls_is_required(p->tls) || export_needs_tls(e))
 			treq = NVME_TREQ_REQUIRED;

@@ -17,6 +17,7 @@
 #include "memserver/exports.h"
 #include "memserver/nvme/admin.h"
 #include "memserver/nvme/auth.h"
+#include "memserver/nvme/concat.h"
 #include "memserver/nvme/login.h"
 #include "memserver/nvme/tls.h"
 
@@ -140,6 +141,20 @@ static uint16_t new_ctrl(struct nvme_queue *q, const struct nvme_connect *cmd,
 	return q->authed ? attach(q) : NVME_SC_SUCCESS;
 }
 
+/* Has the host proved itself by what it is here with, or need it not? */
+static bool is_proved(struct nvme_queue *q)
+{
+	return !conn_nvme_auth(q->c) || nvme_tls_is_generated(q->c);
+}
+
+/* In the clear, where that is for generating keys only: no discovery. */
+static bool is_too_plain(struct nvme_queue *q)
+{
+	struct nvme_tls *tls = conn_nvme_tls(q->c);
+
+	return tls && nvme_tls_is_required(tls) && !conn_is_tls(q->c);
+}
+
 static uint16_t connect_admin(struct nvme_queue *q, const struct nvme_connect *cmd,
 			      const struct nvme_connect_data *who, uint32_t *ret_dw0)
 {
@@ -156,15 +171,17 @@ static uint16_t connect_admin(struct nvme_queue *q, const struct nvme_connect *c
 			  who->subnqn);
 		return bad_param(NVME_CONNECT_BAD_DATA(subnqn), ret_dw0);
 	}
-	if (e && conn_allows(q->c, e) < 0) {
+	q->must_concat = e && nvme_concat_is_due(q, who, e);
+	if (e ? !q->must_concat && conn_allows(q->c, e) < 0 : is_too_plain(q)) {
 		conn_warn(q->c,
 			  "host %s asks for %s in the clear, which is served "
 			  "with TLS only",
 			  who->hostnqn, who->subnqn);
-		export_put(e);
+		if (e)
+			export_put(e);
 		return NVME_SC_CONNECT_HOST | NVME_SC_DNR;
 	}
-	q->authed = discovery || !conn_nvme_auth(q->c);
+	q->authed = discovery || is_proved(q);
 	status = new_ctrl(q, cmd, e, who);
 	if (e)
 		export_put(e); /* the controller has its own */
@@ -183,7 +200,7 @@ static uint16_t connect_io(struct nvme_queue *q, const struct nvme_connect_data 
 			  who->hostnqn, q->ctrl->cntlid);
 		return NVME_SC_CONNECT_HOST | NVME_SC_DNR;
 	}
-	q->authed = !conn_nvme_auth(q->c);
+	q->authed = is_proved(q);
 	return status || !q->authed ? status : take_up(q);
 }
 
@@ -231,6 +248,14 @@ static void start(struct nvme_queue *q, const struct nvme_connect *cmd)
 		welcome(q);
 }
 
+/* What the host is to do before anything else (Base 2.1, figure 751). */
+static uint32_t authreq(const struct nvme_queue *q)
+{
+	if (q->authed)
+		return 0;
+	return q->must_concat ? NVME_CONNECT_AUTHREQ_ASCR : NVME_CONNECT_AUTHREQ_ATR;
+}
+
 static void do_connect(struct nvme_queue *q, struct nvme_req *req,
 		       const struct nvme_connect *cmd, const uint8_t *data,
 		       uint32_t len)
@@ -254,9 +279,7 @@ static void do_connect(struct nvme_queue *q, struct nvme_req *req,
 		return;
 	}
 	start(q, cmd);
-	nvme_req_complete(q, req, NVME_SC_SUCCESS,
-			  q->ctrl->cntlid | (q->authed ? 0 : NVME_CONNECT_AUTHREQ_ATR),
-			  0);
+	nvme_req_complete(q, req, NVME_SC_SUCCESS, q->ctrl->cntlid | authreq(q), 0);
 }
 
 uint16_t nvme_fabrics_admit(struct nvme_queue *q)

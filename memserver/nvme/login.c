@@ -13,11 +13,16 @@
 
 #include "lib/dhchap.h"
 #include "memserver/nvme/auth.h"
+#include "memserver/nvme/concat.h"
 #include "memserver/nvme/fabrics.h"
+#include "memserver/nvme/generated.h"
 
 #define SECOND     UINT64_C(1000000000)
 #define LOGIN_TIME (60 * SECOND) /* ffdhe8192 is slow on a small host */
 #define AL_MAX     8192u         /* most that a Receive may ask for */
+
+/* To end a connection that has a key for another one. */
+#define CONCAT_TIME (20 * SECOND)
 
 /*
  * Whose turn it is:
@@ -41,7 +46,7 @@ struct nvme_login {
 	uint8_t explanation; /* for FAILURE1 */
 	uint64_t since_ns;
 	uint16_t t_id;
-	uint8_t hash, group;
+	uint8_t sc_c, hash, group;
 	char hostnqn[NVME_NQN_FIELD], subnqn[NVME_NQN_FIELD];
 
 	/* The task's. */
@@ -49,10 +54,12 @@ struct nvme_login {
 	struct nvme_auth_keys *keys; /* a reference */
 	struct dhchap_dh *dh;        /* owned; NULL: the null group */
 	uint32_t s1, s2;
-	bool mutual; /* the host has challenged us */
+	bool challenged; /* there is a c2, */
+	bool mutual;     /* which we are to answer */
 	uint8_t c1[NVME_DHCHAP_HASH_MAX], c2[NVME_DHCHAP_HASH_MAX];
 	uint8_t response[NVME_DHCHAP_HASH_MAX]; /* the host's, then ours */
 	uint8_t value[NVME_DHCHAP_DH_MAX];      /* ours, then the host's */
+	struct nvme_generated_key key;          /* with sc_c */
 	uint8_t result;                         /* an explanation; 0: good */
 	const char *why;                        /* static text for the log */
 };
@@ -116,7 +123,8 @@ static void make_challenge(struct nvme_auth_task *t)
 		spoil(l, NVME_AUTH_FAILED, "OpenSSL failed");
 }
 
-/* Makes the challenges those that the responses are about. */
+/* Makes the challenges those that the responses are about; of the ones that were sent, a
+ * key for TLS. */
 static int augment_both(struct nvme_login *l)
 {
 	uint8_t ks[NVME_DHCHAP_HASH_MAX];
@@ -125,6 +133,9 @@ static int augment_both(struct nvme_login *l)
 	if (!l->dh)
 		return 0;
 	r = dhchap_dh_session(l->dh, l->hash, l->value, dhchap_group_len(l->group), ks);
+	if (!r && l->sc_c)
+		r = nvme_generated_make(l->hash, ks, l->c1, l->c2, l->hostnqn,
+					l->subnqn, &l->key);
 	if (!r)
 		r = dhchap_augment(l->hash, ks, l->c1, l->c1);
 	if (!r && l->mutual)
@@ -140,6 +151,7 @@ static const struct nvme_auth_host *prover(struct nvme_login *l)
 				      .challenge = l->c1,
 				      .seqnum = l->s1,
 				      .t_id = l->t_id,
+				      .sc_c = l->sc_c,
 				      .role = "HostHost",
 				      .prover = l->hostnqn,
 				      .peer = l->subnqn };
@@ -160,6 +172,7 @@ static void prove_ourselves(struct nvme_login *l, const struct nvme_auth_host *h
 				      .challenge = l->c2,
 				      .seqnum = l->s2,
 				      .t_id = l->t_id,
+				      .sc_c = l->sc_c,
 				      .role = "Controller",
 				      .prover = l->subnqn,
 				      .peer = l->hostnqn };
@@ -177,7 +190,7 @@ static void check_reply(struct nvme_auth_task *t)
 	const struct nvme_auth_host *h;
 	int r;
 
-	if (l->mutual && !memcmp(l->c1, l->c2, dhchap_hash_len(l->hash))) {
+	if (l->challenged && !memcmp(l->c1, l->c2, dhchap_hash_len(l->hash))) {
 		spoil(l, NVME_AUTH_FAILED, "it sent our own challenge back");
 		return;
 	}
@@ -232,12 +245,22 @@ static int broken(struct nvme_queue *q, struct nvme_req *req, uint16_t status,
 
 static uint8_t take_negotiate(struct nvme_queue *q, const uint8_t *p, uint32_t len)
 {
+	const struct nvme_auth_prefs *prefs = nvme_auth_prefs(auth_of(q));
 	struct nvme_login *l = q->login;
-	uint8_t bad = nvme_auth_read_negotiate(p, len, nvme_auth_prefs(auth_of(q)),
-					       &l->hash, &l->group);
+	struct nvme_auth_choice choice;
+	uint8_t bad = nvme_auth_read_negotiate(p, len, prefs, &choice);
 
+	if (bad == NVME_AUTH_CONCAT_MISMATCH)
+		l->why = prefs->concat ? "it asks for what is no such thing, or has "
+					 "no DH group for it"
+				       : "--nvme-concat is off";
+	if (!bad)
+		bad = nvme_concat_check(q, choice.sc_c, &l->why);
 	if (bad)
 		return bad;
+	l->sc_c = choice.sc_c;
+	l->hash = choice.hash;
+	l->group = choice.group;
 	if (!q->authed)
 		conn_welcome(q->c); /* from here on LOGIN_TIME bounds it */
 	l->step = CHALLENGE;
@@ -251,14 +274,15 @@ static uint8_t take_reply(struct nvme_queue *q, const uint8_t *p, uint32_t len)
 	struct nvme_login *l = q->login;
 	size_t hl = dhchap_hash_len(l->hash), dhvlen = dhchap_group_len(l->group);
 	struct nvme_auth_answer a;
-	uint8_t bad = nvme_auth_read_reply(p, len, hl, dhvlen, &a);
+	uint8_t bad = nvme_auth_read_reply(p, len, hl, dhvlen, l->sc_c, &a);
 
 	if (bad)
 		return bad;
 	memcpy(l->response, a.response, hl);
 	memcpy(l->value, a.value, dhvlen);
-	l->mutual = a.challenge != NULL;
-	if (l->mutual)
+	l->challenged = a.challenge != NULL;
+	l->mutual = l->challenged && a.seqnum;
+	if (l->challenged)
 		memcpy(l->c2, a.challenge, hl);
 	l->s2 = a.seqnum;
 	l->keys = nvme_auth_keys(auth_of(q));
@@ -268,22 +292,27 @@ static uint8_t take_reply(struct nvme_queue *q, const uint8_t *p, uint32_t len)
 	return 0;
 }
 
-/* The host is who it says: into service with the queue, if it is not yet. */
+/* The host is who it says: into service with the queue, if it is not yet, or is to be
+ * one over TLS. */
 static int accept_host(struct nvme_queue *q)
 {
 	struct nvme_login *l = q->login;
 	bool again = q->authed;
+	bool comes_back = l->sc_c && nvme_concat_done(q, l->sc_c, &l->key);
 
-	if (nvme_fabrics_admit(q)) {
+	if (!comes_back && nvme_fabrics_admit(q)) {
 		say_failed(q, NVME_AUTH_FAILED, "the export is gone or busy");
 		return -ESHUTDOWN;
 	}
 	nvme_auth_count_accepted(auth_of(q));
 	if (!q->qid)
-		conn_info(q->c, "host %s %s itself%s by %s and %s", l->hostnqn,
+		conn_info(q->c, "host %s %s itself%s by %s and %s%s", l->hostnqn,
 			  again ? "proved again" : "proved",
 			  l->mutual ? ", and we ourselves," : "",
-			  dhchap_hash_name(l->hash), dhchap_group_name(l->group));
+			  dhchap_hash_name(l->hash), dhchap_group_name(l->group),
+			  comes_back ? ": it has a key to come back over TLS"
+			  : l->sc_c  ? ": it has another key for TLS"
+				     : "");
 	return 0;
 }
 
@@ -352,7 +381,7 @@ static int take(struct nvme_queue *q, const uint8_t *p, uint32_t len)
 		return take_success2(q, p, len);
 	bad = h.id == NVME_AUTH_REPLY ? take_reply(q, p, len)
 				      : take_negotiate(q, p, len);
-	return bad ? fail(q, bad, NULL) : 0;
+	return bad ? fail(q, bad, l->why) : 0;
 }
 
 static bool is_dhchap(const struct nvme_auth_cmd *cmd)
@@ -486,7 +515,9 @@ int nvme_login_receive(struct nvme_queue *q, struct nvme_req *req,
 int nvme_login_tick(struct nvme_queue *q, uint64_t now_ns)
 {
 	if (!q->login)
-		return 0;
+		return q->concatenated && now_ns > q->concat_ns + CONCAT_TIME
+			       ? -ETIMEDOUT
+			       : 0;
 	if (now_ns > q->login->since_ns + LOGIN_TIME) {
 		say_failed(q, NVME_AUTH_FAILED, "it takes longer than a minute");
 		return -ETIMEDOUT;

@@ -2,7 +2,8 @@
 /*
  * One login of a host on one queue: the controller's side of a DH-HMAC-CHAP transaction
  * (NVMe Base 2.0, 8.13.5). A queue that must authenticate does so between Connect and
- * anything else; a queue in service may again at any time, while its I/O goes on. What
+ * anything else; a queue in service may again at any time, while its I/O goes on. A login
+ * may generate a key for TLS (concat.h): then the queue is not put into service. What
  * goes wrong is answered by AUTH_Failure1, if the host comes to fetch it, and by the
  * end of the connection. On the queue's worker.
  */

@@ -162,7 +162,7 @@ static ssize_t receive_first(struct nvme_queue *q, const uint8_t *data, size_t l
 	int r = 0;
 
 	if (tls && !conn_is_tls(q->c))
-		r = nvme_tls_begin(tls, q->c, *data);
+		r = nvme_tls_begin(tls, q->c, *data, !q->only_discovery);
 	if (r)
 		return r < 0 ? r : 0;
 	return receive_icreq(q, data, len);

@@ -38,6 +38,8 @@ struct nvme_queue {
 	bool only_discovery; /* this door serves nothing else */
 	bool flow;           /* submission queue flow control: SQHD counts */
 	bool authed;         /* the host has proved itself, or need not */
+	bool must_concat;    /* to be served it has to come over TLS (concat.h) */
+	bool concatenated;   /* it has a key for that; nothing else is done here */
 	struct nvme_link link;
 	struct nvme_limits limits;
 	struct nvme_ctrl *ctrl; /* our reference; NULL before Connect */
@@ -62,7 +64,7 @@ struct nvme_queue {
 	uint32_t job_at, job_len;      /* bytes of the range list in the bounce */
 	uint64_t job_offset, job_left; /* bytes of the range in work */
 
-	uint64_t seen_ns, tick_ns;
+	uint64_t seen_ns, tick_ns, concat_ns;
 	struct nvme_req *held[NVME_MAX_AER]; /* oldest first */
 	unsigned int nr_held;
 

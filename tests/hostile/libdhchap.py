@@ -22,7 +22,8 @@ SHA256, SHA384, SHA512 = 1, 2, 3
 HASHES = {SHA256: hashlib.sha256, SHA384: hashlib.sha384, SHA512: hashlib.sha512}
 BITS = {1: 2048, 2: 3072, 3: 4096, 4: 6144, 5: 8192}
 NAMES = {0: 'null', **{i: f'ffdhe{bits}' for i, bits in BITS.items()}}
-ATR = 1 << 17
+ATR, ASCR = 1 << 17, 1 << 18
+NOSC, NEW, REPLACE = 0, 2, 3  # SC_C
 
 
 @functools.cache
@@ -53,8 +54,8 @@ def transformed(key, hash_, nqn):
     return hmac.new(key, nqn.encode() + b'NVMe-over-Fabrics', HASHES[hash_]).digest()
 
 
-def response(key, key_hash, hash_, challenge, seqnum, t_id, role, prover, peer):
-    text = (challenge + struct.pack('<IHB', seqnum, t_id, 0) + role + prover.encode() + b'\0' +
+def response(key, key_hash, hash_, challenge, seqnum, t_id, role, prover, peer, sc_c=NOSC):
+    text = (challenge + struct.pack('<IHB', seqnum, t_id, sc_c) + role + prover.encode() + b'\0' +
             peer.encode())
     return hmac.new(transformed(key, key_hash, prover), text, HASHES[hash_]).digest()
 
@@ -71,12 +72,12 @@ class Failure1(Exception):
 
 class Login:
     def __init__(self, q, key, key_hash=0, ctrl_key=None, ctrl_hash=0, sub=None, host=HOSTNQN,
-                 hashes=(1, 2, 3), groups=(0, 1, 2, 3, 4, 5), t_id=7):
+                 hashes=(1, 2, 3), groups=(0, 1, 2, 3, 4, 5), t_id=7, sc_c=NOSC):
         self.q, self.key, self.key_hash = q, key, key_hash
         self.ctrl_key, self.ctrl_hash = ctrl_key, ctrl_hash
         self.sub, self.host = sub or subnqn(), host
         self.hashes, self.groups, self.t_id = hashes, groups, t_id
-        self.s2, self.c2, self.shared = 0, None, None
+        self.s2, self.c2, self.shared, self.sc_c = 0, None, None, sc_c
 
     # ---- commands ----
 
@@ -120,8 +121,8 @@ class Login:
                            len(self.groups) if dhlen is None else dhlen, bytes(self.hashes),
                            bytes(self.groups))
 
-    def negotiate_msg(self, sc_c=0, napd=1, descriptors=None, **more):
-        return self.header(COMMON, NEGOTIATE) + bytes([sc_c, napd]) + (
+    def negotiate_msg(self, sc_c=None, napd=1, descriptors=None, **more):
+        return self.header(COMMON, NEGOTIATE) + bytes([self.sc_c if sc_c is None else sc_c, napd]) + (
             self.descriptor(**more) if descriptors is None else descriptors)
 
     def take_challenge(self, data):
@@ -138,6 +139,8 @@ class Login:
             self.shared = pow(int.from_bytes(self.y, 'big'), x, p).to_bytes(n, 'big')
         if self.ctrl_key is not None:
             self.s2, self.c2 = struct.unpack('<I', os.urandom(4))[0] or 1, os.urandom(hl)
+        elif self.sc_c:  # for the key, not to be answered
+            self.s2, self.c2 = 0, os.urandom(hl)
 
     def augment(self, challenge):
         return augmented(self.hash, self.shared, challenge) if self.group else challenge
@@ -146,7 +149,7 @@ class Login:
                   resp=None, t_id=None):
         n = len(self.c1)
         own = response(self.key, self.key_hash, self.hash, self.augment(self.c1), self.s1,
-                       self.t_id, b'HostHost', self.host, self.sub)
+                       self.t_id, b'HostHost', self.host, self.sub, self.sc_c)
         value = self.value if value is None else value
         return (self.header(DHCHAP, REPLY, t_id) + struct.pack(
             '<BxBxHI', n if hl is None else hl, (self.c2 is not None) if cvalid is None else cvalid,
@@ -155,10 +158,10 @@ class Login:
 
     def check_success1(self, data):
         hl, rvalid = data[6], data[8]
-        assert hl == len(self.c1) and rvalid == (self.c2 is not None)
-        if self.c2 is not None:
+        assert hl == len(self.c1) and rvalid == (self.s2 != 0)
+        if self.s2:
             want = response(self.ctrl_key, self.ctrl_hash, self.hash, self.augment(self.c2), self.s2,
-                            self.t_id, b'Controller', self.sub, self.host)
+                            self.t_id, b'Controller', self.sub, self.host, self.sc_c)
             assert data[16:16 + hl] == want, 'the controller has another key'
 
     # ---- steps ----
@@ -174,6 +177,11 @@ class Login:
         self.check_success1(self.receive(SUCCESS1))
         return self
 
+    def generated(self):
+        """The key that this login has generated (Base 2.1, 8.3.4.5.9)."""
+        name = HASHES[self.hash]
+        return hmac.new(name(self.shared).digest(), self.c1 + self.c2, name).digest()
+
     def success2_msg(self):
         return self.header(DHCHAP, SUCCESS2) + bytes(10)
 
@@ -182,7 +190,7 @@ class Login:
 
     def run(self):
         self.to_success1()
-        if self.c2 is not None:
+        if self.s2:
             self.send(self.success2_msg())
         return self
 

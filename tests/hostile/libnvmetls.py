@@ -38,7 +38,7 @@ def expand_label(key, label, context, legacy):
 
 
 def tls_psk(key, host, sub, version=1, hash_=None, legacy=False, kind='R'):
-    """(identity, TLS key) of a configured key."""
+    """(identity, TLS key) of a configured key; of a retained or generated one with hash 0."""
     name, number, _, _ = HASHES[len(key)]
     if (number if hash_ is None else hash_) != 0:
         key = expand_label(key, b'HostNQN', host.encode(), legacy)

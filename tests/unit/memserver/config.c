@@ -91,14 +91,15 @@ static void everything(void **state)
 		      "--allow 10.0.0.0/8 --allow nqn.x --control /c --metrics off "
 		      "--pool /p --pool-limit 3G --reserve 0"),
 		CONFIG_GO);
-	assert_shown("export=a=1073741824 "
-		     "export=b-2=2097152,quota=1048576,bandwidth=3145728,iops=50 "
-		     "nvme=127.0.0.1:4421 nvme=[fd00::1]:1 discovery=off "
-		     "nbd=unix:/x nbd=10.0.0.1:10809 nvme-tls=off iscsi=off "
-		     "allow=10.0.0.0/8 allow=nqn.x "
-		     "open=no client-bandwidth=4M client-iops=60 client-quota=5M "
-		     "nbd-tls=off "
-		     "control=/c metrics=off pool=/p pool-limit=3G reserve=0 ");
+	assert_shown(
+		"export=a=1073741824 "
+		"export=b-2=2097152,quota=1048576,bandwidth=3145728,iops=50 "
+		"nvme=127.0.0.1:4421 nvme=[fd00::1]:1 discovery=off "
+		"nbd=unix:/x nbd=10.0.0.1:10809 nvme-tls=off nvme-concat=off iscsi=off "
+		"allow=10.0.0.0/8 allow=nqn.x "
+		"open=no client-bandwidth=4M client-iops=60 client-quota=5M "
+		"nbd-tls=off "
+		"control=/c metrics=off pool=/p pool-limit=3G reserve=0 ");
 	config_fini(&cfg);
 	assert_int_equal(flags("--huge --numa-node 1 --user u --threads 3 --no-spin "
 			       "--max-conns 9 --log-level debug --open=yes"),
@@ -240,8 +241,42 @@ static void doors_off(void **state)
 	assert_shown("nvme=off discovery=off nbd=127.0.0.1:10809 ");
 	config_fini(&cfg);
 	assert_int_equal(flags("--nbd 1 --nbd off --nbd 2"), CONFIG_GO);
-	assert_shown("nbd=127.0.0.1:2 nvme-tls=off iscsi=off open");
+	assert_shown("nbd=127.0.0.1:2 nvme-tls=off nvme-concat=off iscsi=off open");
 	config_fini(&cfg);
+}
+
+static void concat_follows_the_login(void **state)
+{
+	static const char *const cases[][2] = {
+		{ "--nvme-auth /a", "nvme-concat=offered" },
+		{ "--nvme-auth /a --nvme-concat off", "nvme-concat=off" },
+		{ "--nvme-auth /a --nvme-concat required", "nvme-concat=required" },
+		{ "--nvme-auth /a --nvme-tls-keys /k", "nvme-concat=off" },
+		{ "--nvme-auth /a --nvme-tls-keys /k --nvme-tls offered",
+		  "nvme-concat=offered" },
+		{ "--nvme-auth /a --nvme-tls-keys /k --nvme-concat offered",
+		  "nvme-concat=offered" },
+		{ "--nvme-auth /a --nvme-auth-group null", "nvme-concat=off" },
+		{ "--nvme-auth /a --nvme-auth-hash sha512", "nvme-concat=off" },
+		{ "--nvme-auth /a --nvme-auth-hash sha512,sha384 --nvme-auth-group "
+		  "null,ffdhe2048",
+		  "nvme-concat=offered" },
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		if (flags(cases[i][0]) != CONFIG_GO)
+			fail_msg("%s: %s", cases[i][0], err);
+		assert_shown(cases[i][1]);
+		assert_int_equal(cfg.nvme_auth_prefs.concat,
+				 cfg.nvme_concat != TLS_OFF);
+		config_fini(&cfg);
+	}
+	assert_int_equal(flags("--nvme-concat offered"), -EINVAL);
+	assert_non_null(strstr(err, "it needs --nvme-auth FILE"));
+	assert_int_equal(flags("--nvme-auth /a --nvme-auth-group null --nvme-concat "
+			       "offered"),
+			 -EINVAL);
+	assert_non_null(strstr(err, "keys need a DH group"));
 }
 
 static void file(void **state)
@@ -357,6 +392,8 @@ int main(void)
 		TEST(bad_flags, "a bad flag is named in one line with what is allowed"),
 		TEST(allowed_beyond, "beyond loopback only with a list or openly"),
 		TEST(doors_off, "a door can be off, and discovery goes with NVMe"),
+		TEST(concat_follows_the_login,
+		     "logins generate keys where they can and may"),
 		TEST(file, "a file takes the same words, with comments and blanks"),
 		TEST(bad_files, "a bad line of a file is named by its number"),
 		TEST(iscsi, "iSCSI is off until it is asked for"),

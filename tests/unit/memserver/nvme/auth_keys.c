@@ -94,6 +94,17 @@ static void thousands_of_hosts_are_not_too_many(void **state)
 	assert_int_equal(at, NVME_AUTH_HOSTS_MAX + 1);
 }
 
+static void a_line_may_want_tls(void **state)
+{
+	struct nvme_auth_keys *k =
+		parse("host nqn.a key=" A " concat=required exports=x\n"
+		      "host nqn.a key=" B " exports=y\n");
+
+	assert_true(nvme_auth_keys_find(k, NULL, "nqn.a", "x")->needs_concat);
+	assert_false(nvme_auth_keys_find(k, NULL, "nqn.a", "y")->needs_concat);
+	nvme_auth_keys_put(k);
+}
+
 static void a_wrong_line_is_named_and_no_secret_told(void **state)
 {
 	static const char *const lines[] = {
@@ -114,6 +125,9 @@ static void a_wrong_line_is_named_and_no_secret_told(void **state)
 		"host nqn.a key=" A " exports=a exports=b",
 		"host nqn.a controller=" A,
 		"host nqn.a key=" A " more",
+		"host nqn.a key=" A " concat=offered",
+		"host nqn.a key=" A " concat=",
+		"host nqn.a key=" A " concat=required concat=required",
 		"host nqn.a\x01 key=" A,
 	};
 
@@ -150,6 +164,7 @@ int main(void)
 		cmocka_unit_test(a_host_may_have_two_secrets_at_a_time),
 		cmocka_unit_test(a_table_lives_as_long_as_somebody_has_it),
 		cmocka_unit_test(thousands_of_hosts_are_not_too_many),
+		cmocka_unit_test(a_line_may_want_tls),
 		cmocka_unit_test(a_wrong_line_is_named_and_no_secret_told),
 		cmocka_unit_test(a_file_without_hosts_lets_nobody_in_by_mistake),
 	};
