@@ -49,7 +49,7 @@ static const char help[] =
 	"(10)\n"
 	"  nvme-tcp:  --nr-io-queues N, --queue-size N, --hdr-digest, --data-digest,\n"
 	"             --dhchap-secret-file FILE, --dhchap-ctrl-secret-file FILE,\n"
-	"             --tls, --tls-key-file FILE\n"
+	"             --concat, --tls, --tls-key-file FILE\n"
 	"  iscsi:     --auth FILE (CHAP)\n"
 	"\n"
 	"off:\n"

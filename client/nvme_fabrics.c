@@ -62,6 +62,11 @@ bool nvme_fabrics_has_tls(void)
 	return has_option("tls_key=%d");
 }
 
+bool nvme_fabrics_has_concat(void)
+{
+	return has_option(",concat");
+}
+
 /* The kernel's log, from now on; it alone says why a controller was refused. */
 static int open_log(void)
 {

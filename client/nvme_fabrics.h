@@ -13,8 +13,9 @@ int nvme_fabrics_ready(void);
 /* Does the kernel know secrets? It writes what it does not know into its log. */
 bool nvme_fabrics_has_auth(void);
 
-/* Does it know TLS? */
+/* Does it know TLS; with keys that logins generate? */
 bool nvme_fabrics_has_tls(void);
+bool nvme_fabrics_has_concat(void);
 
 /*
  * Makes a controller; `controller` takes its name ("nvme0", 32 bytes). -errno is the

@@ -27,11 +27,13 @@ static int add_secret(char *buf, size_t len, const char *name, const char *secre
 								     : -ENAMETOOLONG;
 }
 
-/* ",tls", and the key if it is known. */
+/* ",concat"; or ",tls", and the key if it is known. */
 static int add_tls(char *buf, size_t len, const struct nvme_options *o)
 {
 	char key[32] = "";
 
+	if (o->concat)
+		return snprintf(buf, len, ",concat") < (int)len ? 0 : -ENAMETOOLONG;
 	if (!o->tls)
 		return 0;
 	if (o->tls_key)

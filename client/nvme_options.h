@@ -20,6 +20,7 @@ struct nvme_options {
 	const char *nqn, *hostnqn, *hostid;
 	unsigned int nr_io_queues, queue_size; /* 0: the kernel's default */
 	bool hdr_digest, data_digest;
+	bool concat; /* TLS by a key that the login generates; it needs `secret` */
 	bool tls;
 	int32_t tls_key; /* its serial number; 0: the kernel looks for one */
 	const char *secret, *ctrl_secret; /* DHHC-1:…; NULL or "": none */

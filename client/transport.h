@@ -20,6 +20,7 @@ struct transport_options {
 	/* nvme-tcp: files of secrets; borrowed from argv. */
 	const char *dhchap_secret_file, *dhchap_ctrl_secret_file;
 	bool tls;                 /* nvme-tcp */
+	bool concat;              /* nvme-tcp: the same, by a key of the login */
 	const char *tls_key_file; /* nvme-tcp: NULL: a key that the kernel has */
 };
 

@@ -48,6 +48,8 @@ static const char *iscsi_misfit(const struct transport_options *o)
 		return "--dhchap-secret-file";
 	if (o->dhchap_ctrl_secret_file)
 		return "--dhchap-ctrl-secret-file";
+	if (o->concat)
+		return "--concat";
 	if (o->tls)
 		return o->tls_key_file ? "--tls-key-file" : "--tls";
 	return o->data_digest ? "--data-digest" : NULL;

@@ -93,8 +93,10 @@ static bool say_unproved(const struct nvme_options *o, int r, const char *said)
 	else
 		say_error("%s port %u and this host do not believe each other: compare "
 			  "the secrets here and in memserver's --nvme-auth file, for "
-			  "%s%s%s",
+			  "%s%s%s%s",
 			  o->traddr, o->port, o->hostnqn,
+			  o->concat ? ", and see that its --nvme-concat is not off"
+				    : "",
 			  said[0] ? "; the kernel says: " : "", said);
 	return true;
 }
@@ -104,20 +106,25 @@ static bool say_no_tls(const struct nvme_options *o, int r, const char *said)
 {
 	bool about_tls = strstr(said, "TLS") || strstr(said, "PSK");
 	const char *sep = said[0] ? "; the kernel says: " : "";
+	bool tls = o->tls || o->concat;
 
-	if (!o->tls && (r == -ECONNRESET || r == -ENOTCONN || r == -EPIPE)) {
+	if (!tls && (r == -ECONNRESET || r == -ENOTCONN || r == -EPIPE)) {
 		say_error("%s port %u ends the connection at its first bytes: if it "
 			  "wants TLS (memserver --nvme-tls), give this host's key with "
 			  "--tls-key-file FILE%s%s",
 			  o->traddr, o->port, sep, said);
 		return true;
 	}
-	if (!o->tls || !(about_tls || r == -ENOKEY || r == -ESRCH))
+	if (!tls || !(about_tls || r == -ENOKEY || r == -ESRCH))
 		return false;
 	if (r == -ESRCH)
 		say_error("nobody shakes hands for the kernel: tlshd must run (package "
 			  "ktls-utils)%s%s",
 			  sep, said);
+	else if (o->concat)
+		say_error("the login was good, but the TLS handshake with its key "
+			  "failed: see what %s and tlshd log%s%s",
+			  o->traddr, sep, said);
 	else if (r == -ENOKEY && !o->tls_key)
 		say_error("the kernel has no key for %s and %s: give it with "
 			  "--tls-key-file FILE",
@@ -130,9 +137,22 @@ static bool say_no_tls(const struct nvme_options *o, int r, const char *said)
 	return true;
 }
 
+/* Connect was answered by "concatenate first" (ASCR), which the host did not mean to. */
+static bool say_no_concat(const struct nvme_options *o, int r, const char *said)
+{
+	if (o->concat || r != -EOPNOTSUPP || !strstr(said, "connect queue: 0"))
+		return false;
+	say_error("%s port %u serves this host over TLS only: add --concat (Linux 6.15 "
+		  "or newer)%s",
+		  o->traddr, o->port,
+		  o->secret[0] ? "" : " and --dhchap-secret-file FILE");
+	return true;
+}
+
 static void say_failed(const struct nvme_options *o, int r, const char *said)
 {
-	if (say_no_tls(o, r, said) || say_unproved(o, r, said))
+	if (say_no_concat(o, r, said) || say_no_tls(o, r, said) ||
+	    say_unproved(o, r, said))
 		return;
 	switch (-r) {
 	case ECONNREFUSED:
@@ -244,6 +264,12 @@ static int check_kernel(const struct nvme_options *o)
 			"built without CONFIG_NVME_TCP_TLS (Debian has it since 6.12)");
 		return -EOPNOTSUPP;
 	}
+	if (o->concat && !nvme_fabrics_has_concat()) {
+		say_error("this kernel has no --concat: it is older than 6.15, or "
+			  "built without CONFIG_NVME_TCP_TLS; with a key on both sides "
+			  "older ones have TLS, too (--tls-key-file FILE)");
+		return -EOPNOTSUPP;
+	}
 	return 0;
 }
 
@@ -265,6 +291,7 @@ static int nvme_connect(struct attachment *a, const struct transport_options *t)
 		.hdr_digest = t->hdr_digest,
 		.data_digest = t->data_digest,
 		.tls = t->tls,
+		.concat = t->concat,
 	};
 	int events, n, r;
 

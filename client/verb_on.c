@@ -49,6 +49,7 @@ enum {
 	OPT_DATA_DIGEST,
 	OPT_DHCHAP_SECRET,
 	OPT_DHCHAP_CTRL_SECRET,
+	OPT_CONCAT,
 	OPT_TLS,
 	OPT_TLS_KEY
 };
@@ -69,6 +70,7 @@ static const struct option options[] = {
 	{ "data-digest", no_argument, NULL, OPT_DATA_DIGEST },
 	{ "dhchap-secret-file", required_argument, NULL, OPT_DHCHAP_SECRET },
 	{ "dhchap-ctrl-secret-file", required_argument, NULL, OPT_DHCHAP_CTRL_SECRET },
+	{ "concat", no_argument, NULL, OPT_CONCAT },
 	{ "tls", no_argument, NULL, OPT_TLS },
 	{ "tls-key-file", required_argument, NULL, OPT_TLS_KEY },
 	{ NULL, 0, NULL, 0 },
@@ -167,6 +169,9 @@ static int take_option(struct wish *w, int c)
 		w->transport.tls_key_file = optarg;
 		w->transport.tls = true;
 		return 0;
+	case OPT_CONCAT:
+		w->transport.concat = true;
+		return 0;
 	case OPT_TLS:
 		w->transport.tls = true;
 		return 0;
@@ -210,10 +215,18 @@ static int parse(int argc, char **argv, struct wish *w)
 		return verb_usage("--dhchap-ctrl-secret-file needs "
 				  "--dhchap-secret-file: the server proves itself to a "
 				  "host that does so");
+	if (w->transport.concat && w->transport.tls)
+		return verb_usage("--concat makes a key itself: leave out %s",
+				  w->transport.tls_key_file ? "--tls-key-file"
+							    : "--tls");
 	misfit = transport_of(&w->url)->misfit(&w->transport);
 	if (misfit)
 		return verb_usage("%s has no meaning for %s", misfit,
 				  transport_of(&w->url)->name);
+	if (w->transport.concat && !w->transport.dhchap_secret_file)
+		return verb_usage(
+			"--concat needs --dhchap-secret-file: its key for TLS "
+			"comes of the login");
 	return 0;
 }
 

@@ -130,6 +130,10 @@ static void the_fabrics_options_are_those_for_swap(void **state)
 	assert_non_null(strstr(text, ",dhchap_secret=DHHC-1:00:a+/=:"
 				     ",dhchap_ctrl_secret=DHHC-1:01:b:"));
 	assert_null(strstr(text, "tls"));
+	o.concat = true;
+	assert_int_equal(nvme_options_format(&o, text, sizeof(text)), 0);
+	assert_non_null(strstr(text, ",concat,dhchap_secret="));
+	o.concat = false;
 	o.tls = true;
 	assert_int_equal(nvme_options_format(&o, text, sizeof(text)), 0);
 	assert_non_null(strstr(text, ",tls,dhchap_secret="));
