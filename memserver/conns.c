@@ -64,12 +64,13 @@ unsigned int conns_count(const struct conns *r)
 	return atomic_load(&r->count);
 }
 
-/* Whose quota of memory it is: a name that was proved, else the address. */
+/* Whose quota of memory it is: a name that was proved, else the address. A front end's
+ * own keys have names for each export or connection; whose they are is `client`. */
 static const char *holder(const struct conn *c, const char *client)
 {
-	const char *name = conn_proved_name(c);
+	const char *name = c->tls_begun ? NULL : conn_proved_name(c);
 
-	if (!name && c->engine->nvme_auth)
+	if (!name && (c->tls_begun || c->engine->nvme_auth))
 		name = client;
 	return name ? name : c->who->name;
 }

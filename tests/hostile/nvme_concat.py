@@ -148,6 +148,25 @@ def shown(s):
             assert secret_ not in text and secret_.upper() not in text
 
 
+@tap.test
+def quota(s):
+    """a host's quota of memory is one, over all its exports, keys and ways to come"""
+    with ConcatServer('--client-quota=8M') as s:
+        megabyte, full = os.urandom(1 << 20), 0x81
+
+        def write(c, first, count):
+            return [c.io[0].write(256 * (first + i), megabyte)[0].sc for i in range(count)]
+
+        with served(s, generated(s)) as a, served(s, generated(s, sub=subnqn('bobs')), subnqn('bobs')) as b:
+            assert write(a, 0, 5) + write(b, 0, 3) == [0] * 8
+            assert write(b, 3, 1) + write(a, 5, 1) == [full] * 2
+        with served(s, generated(s)) as a:
+            assert write(a, 0, 1) + write(a, 5, 1) == [0, full]
+        with AuthController(s.port, KEY, key_hash=1, groups=(0,)) as a:
+            assert write(a, 0, 1) + write(a, 5, 1) == [0, full]
+        assert f'client {HOSTNQN} holds 8M' in s.ctl('stat').stdout, s.ctl('stat').stdout
+
+
 # ---- who does not ----
 
 @tap.test
