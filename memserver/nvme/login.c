@@ -251,8 +251,8 @@ static uint8_t take_negotiate(struct nvme_queue *q, const uint8_t *p, uint32_t l
 	uint8_t bad = nvme_auth_read_negotiate(p, len, prefs, &choice);
 
 	if (bad == NVME_AUTH_CONCAT_MISMATCH)
-		l->why = prefs->concat ? "it asks for what is no such thing, or has "
-					 "no DH group for it"
+		l->why = prefs->concat ? "its SC_C is none that there is, or it offers "
+					 "no DH group"
 				       : "--nvme-concat is off";
 	if (!bad)
 		bad = nvme_concat_check(q, choice.sc_c, &l->why);

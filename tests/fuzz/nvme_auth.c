@@ -9,8 +9,9 @@
  * XORed into it from its start; 5 Send Success2, T_ID XORed by the first two; 6 a
  * second passes; 7 Send a Negotiate with the bytes XORed into it.
  *
- * Never may the queue be in service unless the right reply has been sent; and after
- * every input nothing may be left.
+ * Never may the queue be in service unless the right reply has been sent; nor may a key
+ * for TLS be made, for which there is no right reply here (it needs a DH group); and
+ * after every input nothing may be left.
  */
 #define FAKE_OUT 65536u
 #define FAKE_IN  32768u
@@ -22,6 +23,7 @@
 #include "lib/log.h"
 #include "memserver/nvme/auth.h"
 #include "memserver/nvme/queue.h"
+#include "memserver/nvme/tls.h"
 #include "memserver/pool.h"
 
 #define HOST "nqn.h"
@@ -43,6 +45,7 @@ static struct world {
 	struct acl *acl;
 	struct export *e;
 	struct nvme_auth *auth;
+	struct nvme_tls *tls;
 } world;
 
 static struct host {
@@ -66,6 +69,7 @@ static void end_world(void)
 	char cmd[128];
 
 	nvme_auth_free(world.auth);
+	nvme_tls_free(world.tls);
 	export_put(world.e);
 	exports_close(world.exports);
 	pool_close(world.pool);
@@ -81,7 +85,9 @@ static void make_world(void)
 	struct nvme_auth_prefs prefs = { .hashes = { 1, 2, 3 },
 					 .nr_hashes = 3,
 					 .groups = { 0, 1 },
-					 .nr_groups = 2 };
+					 .nr_groups = 2,
+					 .concat = true };
+	struct nvme_tls_cfg tls = { .concat = true };
 
 	log_set_level(LOG_ERR_);
 	snprintf(world.dir, sizeof(world.dir), "/dev/shm/remem-fuzz-XXXXXX");
@@ -91,6 +97,7 @@ static void make_world(void)
 	check(exports_create(world.exports, &cfg, NULL) == 0);
 	check(acl_new(&world.acl) == 0);
 	check(nvme_auth_new_text(hosts, sizeof(hosts) - 1, &prefs, &world.auth) == 0);
+	check(nvme_tls_new(&tls, &world.tls) == 0);
 	world.e = exports_find(world.exports, "mem", 3);
 	atexit(end_world);
 }
@@ -99,6 +106,7 @@ static void say(const void *cmd, const void *out, uint32_t len)
 {
 	static uint8_t buf[sizeof(struct nvme_cmd_pdu) + 8192];
 	struct nvme_cmd_pdu *p = (void *)buf;
+	struct nvme_tls_counters tls;
 
 	if (host.c->ended)
 		return;
@@ -115,6 +123,8 @@ static void say(const void *cmd, const void *out, uint32_t len)
 	fake_feed(host.c, buf, sizeof(*p) + len);
 	fake_flush(host.c);
 	check(!host.q->authed || host.legit);
+	nvme_tls_counters(world.tls, &tls);
+	check(!tls.generated && !host.q->concatenated);
 }
 
 static struct nvme_auth_cmd auth_cmd(bool send, uint32_t len)
@@ -301,6 +311,7 @@ static void connect_host(void)
 	memset(&host, 0, sizeof(host));
 	host.c = fake_open(&front_nvme, world.exports, world.acl);
 	host.c->nvme_auth = world.auth;
+	host.c->nvme_tls = world.tls;
 	host.q = conn_state(host.c);
 	fake_feed(host.c, &ic, sizeof(ic));
 	fake_flush(host.c);
