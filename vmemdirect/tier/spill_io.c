@@ -88,17 +88,11 @@ static uint32_t next_to_do(const struct request *r)
 
 /* ---- a part has ended ---- */
 
-static void hold(struct spill_tier *t, spill_copy_t first, uint32_t nr)
-{
-	spill_map_hold(t->map, first, nr);
-	atomic_store(&t->held_ms[spill_place_of(first)], clock_ms());
-}
-
 /* A copy that was not written: who may use its slots, and when. */
 static void drop_copy(struct spill_tier *t, const struct part *p, unsigned int k)
 {
 	if (p->io[k].result == -ETIMEDOUT) /* the server may still do it */
-		hold(t, p->copy[k], p->nr);
+		spill_map_hold(t->map, p->copy[k], p->nr);
 	else
 		spill_map_give_back(t->map, p->copy[k], p->nr);
 }

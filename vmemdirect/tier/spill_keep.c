@@ -152,12 +152,10 @@ static void end_repair(struct spill_keeper *k, uint32_t nr, int result)
 	struct spill_map *map = k->t->map;
 	bool taken = spill_map_repaired(map, result ? 0 : k->second) && !result;
 
-	if (result == -ETIMEDOUT) {
+	if (result == -ETIMEDOUT)
 		spill_map_hold(map, k->second, nr);
-		atomic_store(&k->t->held_ms[spill_place_of(k->second)], clock_ms());
-	} else if (!taken) {
+	else if (!taken)
 		spill_map_give_back(map, k->second, nr);
-	}
 	k->repair_pfn += nr;
 	k->step = REPAIR_IDLE;
 }
@@ -261,15 +259,11 @@ static void round_(struct spill_keeper *k, int64_t now)
 	struct spill_tier *t = k->t;
 
 	for (unsigned int i = 0; i < t->places.nr; i++) {
-		struct spill_usage u;
-
 		if (!is_export(k, i))
 			continue;
 		look(&k->warden[i]);
-		spill_map_usage(t->map, i, &u);
-		if (u.held && spill_is_up(t, i) &&
-		    now - atomic_load(&t->held_ms[i]) > HOLD_MS)
-			spill_map_release(t->map, i);
+		if (spill_is_up(t, i))
+			spill_map_release(t->map, i, HOLD_MS);
 	}
 	if (k->repair_pfn >= t->places.nr_pages)
 		k->repair_pfn = 0;

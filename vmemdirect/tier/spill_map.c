@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "lib/cleanup.h"
+#include "lib/clock.h"
 
 #define MAGIC       "vmplaces"
 #define VERSION     1
@@ -31,6 +32,7 @@ _Static_assert(sizeof(struct file_header) <= HEADER, "the header fits its room")
 struct slots {
 	uint64_t nr, hint;
 	struct spill_usage usage;
+	int64_t held_ms;              /* when slots were held last */
 	uint64_t *used, *trim, *held; /* owned: a bit a slot */
 };
 
@@ -213,17 +215,19 @@ void spill_map_hold(struct spill_map *m, spill_copy_t first, uint32_t nr)
 	pthread_mutex_lock(&m->lock);
 	set_bits(s->held, spill_slot_of(first), nr, true);
 	s->usage.held += nr;
+	s->held_ms = clock_ms();
 	pthread_mutex_unlock(&m->lock);
 }
 
-void spill_map_release(struct spill_map *m, unsigned int place)
+void spill_map_release(struct spill_map *m, unsigned int place, int64_t ms)
 {
 	struct slots *s = &m->slots[place];
 	uint64_t at = 0;
 	uint32_t n;
 
 	pthread_mutex_lock(&m->lock);
-	while ((n = find_run(s->held, s->nr, 0, true, UINT32_MAX, &at))) {
+	while (s->usage.held && clock_ms() - s->held_ms > ms) {
+		n = find_run(s->held, s->nr, at, true, UINT32_MAX, &at);
 		set_bits(s->held, at, n, false);
 		s->usage.held -= n;
 		give_back(m, spill_copy(place, at), n);

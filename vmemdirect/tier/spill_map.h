@@ -95,9 +95,12 @@ uint32_t spill_map_alloc(struct spill_map *m, unsigned int place, uint32_t max,
 void spill_map_give_back(struct spill_map *m, spill_copy_t first, uint32_t nr);
 void spill_map_free(struct spill_map *m, spill_copy_t first, uint32_t nr);
 
-/* Slots nobody may use for a while, and the end of that: to be trimmed. */
+/* Slots nobody may use for a while. */
 void spill_map_hold(struct spill_map *m, spill_copy_t first, uint32_t nr);
-void spill_map_release(struct spill_map *m, unsigned int place);
+
+/* The end of that: to be trimmed, all of a place, if the last was held more than `ms`
+ * ago. */
+void spill_map_release(struct spill_map *m, unsigned int place, int64_t ms);
 
 /* Forgets pages: entries emptied, slots given back. */
 void spill_map_forget(struct spill_map *m, uint64_t pfn, uint32_t nr);

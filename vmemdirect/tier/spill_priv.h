@@ -16,7 +16,6 @@ struct spill_tier {
 	struct spill_places places;
 	struct tier *place[SPILL_PLACES_MAX];            /* owned */
 	_Atomic int64_t full_until_ms[SPILL_PLACES_MAX]; /* the server said ENOSPC */
-	_Atomic int64_t held_ms[SPILL_PLACES_MAX];       /* when slots were held last */
 	struct spill_keeper *keeper;                     /* owned */
 };
 

@@ -134,7 +134,8 @@ static void random_events(unsigned int seed)
 		case 3:
 			hold_page(pfn);
 			if (!(rand() % 8))
-				spill_map_release(map, 1 + (unsigned int)rand() % 2);
+				spill_map_release(map, 1 + (unsigned int)rand() % 2,
+						  -1);
 			break;
 		default:
 			place_run(pfn, nr);
@@ -192,6 +193,27 @@ static void refuses_nonsense(void **state)
 	assert_int_equal(spill_map_open(path, &again, &map), -EPROTO);
 	unlink(path);
 	assert_int_equal(spill_map_open(path, &again, &map), -ENOENT);
+}
+
+/* Who holds slots later holds those of before for as long. */
+static void holds_for_a_while(void **state)
+{
+	struct spill_usage u;
+	uint64_t slot;
+
+	open_map(1);
+	assert_int_equal(spill_map_alloc(map, 1, 8, &slot), 8);
+	spill_map_hold(map, spill_copy(1, slot), 4);
+	spill_map_release(map, 1, 60000);
+	spill_map_hold(map, spill_copy(1, slot + 6), 2);
+	spill_map_release(map, 1, 60000);
+	spill_map_usage(map, 1, &u);
+	assert_int_equal(u.held, 6);
+	assert_int_equal(u.to_trim, 0);
+	spill_map_release(map, 1, -1);
+	spill_map_usage(map, 1, &u);
+	assert_int_equal(u.held, 0);
+	assert_int_equal(u.to_trim, 6);
 }
 
 /* Slots for `nr` pages from `pfn` on, single copies on place 1. */
@@ -253,6 +275,7 @@ int main(void)
 		cmocka_unit_test_teardown(one_owner, close_map),
 		cmocka_unit_test_teardown(survives_reopening, close_map),
 		cmocka_unit_test_teardown(refuses_nonsense, close_map),
+		cmocka_unit_test_teardown(holds_for_a_while, close_map),
 		cmocka_unit_test_teardown(repairs, close_map),
 		cmocka_unit_test_teardown(repair_yields, close_map),
 	};
