@@ -248,6 +248,27 @@ def resumed():
     finish(process, daemon, a, b)
 
 
+def wait_looks(daemon, host, rounds):
+    """The keeper reads the label once a round, and trims; the process does nothing meanwhile."""
+    before = place(daemon, host)["reads"]
+    wait_until(lambda: place(daemon, host)["reads"] >= before + rounds, "the keeper's rounds", 120, daemon.child)
+
+
+@spilled("what a discard was never answered for is not used for a while: the server may still do it")
+def late_trim():
+    host = SubHost("60M")  # smaller than the process: what comes into memory is given back there
+    process, daemon = paged(*host.spill())
+    wait_rested(daemon)
+    daemon.order("fault", "nbd.trim=ETIMEDOUT@1")
+    process.expect("touch 500")
+    wait_until(lambda: place(daemon, host)["unused_bytes"] > 0, "slots to be given back")
+    wait_rested(daemon)
+    wait_looks(daemon, host, 5)
+    check(place(daemon, host)["unused_bytes"] > 0, "they are used again")
+    process.expect("run random 4000 50 2")
+    finish(process, daemon, host)
+
+
 @spilled("single requests that fail on the way are tried again or go elsewhere")
 def failing_requests():
     a, b = SubHost(), SubHost()

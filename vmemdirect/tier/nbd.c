@@ -388,8 +388,9 @@ static void end_tick(struct nbd_queue *q, int64_t now)
 
 static int io_result(const struct slot *s)
 {
-	int injected =
-		s->io->write ? fault_point("nbd.write") : fault_point("nbd.read");
+	int injected = s->io->discard ? fault_point("nbd.trim")
+		       : s->io->write ? fault_point("nbd.write")
+				      : fault_point("nbd.read");
 
 	return injected < 0 ? injected : -s->error;
 }

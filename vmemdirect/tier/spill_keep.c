@@ -24,7 +24,7 @@
 #define TRIMS        4
 #define TRIM_PAGES   (1u << 16) /* 256 MiB */
 #define REPAIR_PAGES 64
-#define HOLD_MS      60000 /* after the last unanswered write */
+#define HOLD_MS      60000 /* after the last write or trim that was not answered */
 #define DEPTH        (TRIMS + 2)
 #define ALARM_MS     60000 /* a degraded state is said again */
 
@@ -111,6 +111,8 @@ static void trimmed(struct tier_io *io)
 	w->cannot_trim |= io->result == -EOPNOTSUPP;
 	if (!io->result || w->cannot_trim)
 		spill_map_free(w->k->t->map, first, io->nr_pages);
+	else if (io->result == -ETIMEDOUT) /* the server may still do it */
+		spill_map_hold(w->k->t->map, first, io->nr_pages);
 	else
 		spill_map_give_back(w->k->t->map, first, io->nr_pages);
 }

@@ -6,8 +6,8 @@
  * what --resume needs. The slots' bitmaps are made from it.
  *
  * A slot's way: free -> used -> (given back) to be trimmed -> trimming -> free. A slot
- * whose last write was never answered is held for a while instead, lest a server that
- * was only stopped does that write over somebody else's page.
+ * whose last write or trimming was never answered is held for a while instead, lest a
+ * server that was only stopped does it to somebody else's page.
  *
  * Entries are changed by the page's owner (tier.h) and by the keeper's repair, which
  * adds a copy to an entry only while it has a claim on the page and nobody writes it.
