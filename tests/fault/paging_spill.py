@@ -5,6 +5,7 @@
 """Pages on exports of memservers: every byte is kept whatever becomes of the sub-hosts."""
 import os
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -211,6 +212,53 @@ def reborn():
     check(host.stored("x") == 0, "something was written to it")
     process.child.kill()
     check(daemon.child.wait(120) == 0, daemon.text())
+
+
+def answered(process):
+    return bool(select.select([process.child.stdout], [], [], 0)[0])
+
+
+def lost(daemon):
+    return daemon.status()["trouble"]["lost_pages"]
+
+
+@spilled("what is in memory and was read from a sub-host that is lost stays, or is written elsewhere before it goes")
+def keeps():
+    for lose, state in ((SubHost.reborn, "reborn"), (SubHost.kill, "down")):
+        host, other = SubHost(), SubHost()
+        process, daemon = paged(*host.spill(), *other.spill(), name=state)
+        wait_rested(daemon)
+        daemon.order("set", "--ram", "96M")
+        process.expect("verify")  # all of it is in memory now, and unchanged
+        lose(host)
+        wait_state(daemon, host, state)
+        daemon.order("set", "--ram", "16M")
+        wait_rested(daemon)
+        process.send("verify")
+        wait_until(lambda: answered(process) or lost(daemon), "an answer", 120, daemon.child)
+        check(not lost(daemon), f"{lost(daemon)} attempts to read what is lost")
+        check(process.answer() == "ok", "verify")
+        finish(process, daemon, other)
+
+
+@spilled("the only sub-host is lost: what is in memory stays there until it is back")
+def keeps_all():
+    host = SubHost()
+    process, daemon = paged(*host.spill())
+    wait_rested(daemon)
+    process.expect("verify")  # (what has never left has to be written in any case)
+    daemon.order("set", "--ram", "96M")
+    process.expect("verify")
+    host.kill()
+    wait_state(daemon, host, "down")
+    clean = daemon.status()["evictions"]["clean"]
+    daemon.order("set", "--ram", "16M")
+    wait_said(daemon, "writing to the tier failed")
+    process.expect("verify")
+    check(daemon.status()["evictions"]["clean"] == clean, daemon.status())
+    host.start()
+    wait_rested(daemon)
+    finish(process, daemon, host)
 
 
 @spilled("an export that is dropped is told like one that was made anew")

@@ -175,6 +175,15 @@ static void read_bytes(struct evictor *e)
 	}
 }
 
+/* Has the tier these very bytes, where they can be had? Else who has them is the guest. */
+static bool is_stored(struct evictor *e, const struct victim *v)
+{
+	struct page *pg = page_of(e, v);
+
+	return (page_word(pg) & PAGE_STORED) && pg->hash == v->hash &&
+	       tier_holds(e->p->tier, v->pfn);
+}
+
 static void judge(struct evictor *e)
 {
 	const uint64_t *key = e->p->t->header->hash_key;
@@ -189,8 +198,7 @@ static void judge(struct evictor *e)
 			continue;
 		}
 		v->hash = hash_page(bytes_of(e, i), key);
-		if ((page_word(page_of(e, v)) & PAGE_STORED) &&
-		    page_of(e, v)->hash == v->hash) {
+		if (is_stored(e, v)) {
 			v->end = VICTIM_CLEAN;
 			v->clean = true;
 		} else if (!page_flags_if(page_of(e, v), PAGE_EVICTING, 0,

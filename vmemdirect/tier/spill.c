@@ -287,6 +287,17 @@ static int spill_open(const struct tier_cfg *cfg, struct tier **ret)
 	return 0;
 }
 
+static bool spill_holds(const struct tier *tier, uint64_t pfn)
+{
+	const struct spill_tier *t = (const struct spill_tier *)tier;
+	struct spill_copies c = spill_map_get(t->map, pfn);
+
+	for (unsigned int k = 0; k < SPILL_COPIES_MAX; k++)
+		if (c.copy[k] && spill_is_up(t, spill_place_of(c.copy[k])))
+			return true;
+	return false;
+}
+
 static void spill_forget(struct tier *tier, uint64_t pfn, uint32_t nr_pages)
 {
 	spill_map_forget(((struct spill_tier *)tier)->map, pfn, nr_pages);
@@ -345,6 +356,7 @@ const struct tier_ops tier_spill_ops = {
 	.reap = spill_reap,
 	.wait = spill_wait,
 	.fd = spill_fd,
+	.holds = spill_holds,
 	.forget = spill_forget,
 	.clear = spill_clear,
 	.place = spill_place_info,

@@ -82,6 +82,7 @@ struct tier_ops {
 	 * does: cheaper than two reads. What it brings of them means nothing. */
 	uint32_t gap_pages;
 	/* May be NULL: */
+	bool (*holds)(const struct tier *t, uint64_t pfn);
 	void (*forget)(struct tier *t, uint64_t pfn, uint32_t nr_pages);
 	void (*clear)(struct tier *t);
 	int (*place)(const struct tier *t, unsigned int i, struct tier_place *ret);
@@ -152,6 +153,16 @@ static inline int tier_wait(struct tier_queue *q)
 static inline int tier_fd(const struct tier_queue *q)
 {
 	return q->tier->ops->fd(q);
+}
+
+/*
+ * Could this page, that is stored, be read now? False: its bytes are, as far as is known,
+ * not to be had, for a while or for ever, and who has them should not let them go. The
+ * page's owner asks; any thread, at once.
+ */
+static inline bool tier_holds(const struct tier *t, uint64_t pfn)
+{
+	return !t->ops->holds || t->ops->holds(t, pfn);
 }
 
 /*
