@@ -9,7 +9,12 @@ import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), ".."))
 from libpaging import check, main, wait_until  # noqa: E402
-from libspill import SubHost, finish, paged, spilled, wait_rested, wait_said, wait_state  # noqa: E402
+from libspill import SubHost, finish, paged, place, spilled, wait_rested, wait_said, wait_state  # noqa: E402
+
+
+def in_use(daemon, host):
+    p = place(daemon, host)
+    return p["used_bytes"] - p["unused_bytes"]
 
 
 @spilled("with two copies of every page the process goes on when either sub-host dies, and they are made again")
@@ -31,6 +36,8 @@ def mirrored():
         gone.start()
         wait_until(lambda: not daemon.status()["tier"]["alarm"], "the second copies", 120, daemon.child)
         wait_said(daemon, "every page on exports has its second copy again")
+    # Every page lies on both: more slots on one of them would be nobody's.
+    wait_until(lambda: in_use(daemon, a) == in_use(daemon, b), "as many slots on either", 120, daemon.child)
     status = daemon.status()
     check(status["trouble"]["lost_pages"] == lost == 0, f"pages were missed: {status['trouble']}")
     finish(process, daemon, a, b)

@@ -97,17 +97,32 @@ static void drop_copy(struct spill_tier *t, const struct part *p, unsigned int k
 		spill_map_give_back(t->map, p->copy[k], p->nr);
 }
 
+/* Is this slot one of those that page `i` of the part was written to? */
+static bool is_own(const struct part *p, uint32_t i, spill_copy_t c)
+{
+	for (unsigned int k = 0; k < p->nr_copies; k++)
+		if (c == p->copy[k] + i)
+			return true;
+	return false;
+}
+
+/* The pages lie at `c` now. Where they lay and were not written to (new places, or a
+ * host that is not there) has old bytes. No write is under way to that: one without an
+ * answer would have taken it out of the entry. */
 static void set_entries(struct spill_tier *t, const struct part *p,
 			struct spill_copies c)
 {
 	uint64_t pfn = p->r->io->pfn + p->at;
 
 	for (uint32_t i = 0; i < p->nr; i++) {
-		if (p->fresh)
-			spill_map_forget(t->map, pfn + i, 1);
+		struct spill_copies old = spill_map_get(t->map, pfn + i);
+
 		spill_map_set(t->map, pfn + i, c);
-		for (unsigned int k = 0; k < SPILL_COPIES_MAX; k++)
+		for (unsigned int k = 0; k < SPILL_COPIES_MAX; k++) {
+			if (old.copy[k] && !is_own(p, i, old.copy[k]))
+				spill_map_give_back(t->map, old.copy[k], 1);
 			c.copy[k] += c.copy[k] != 0;
+		}
 	}
 }
 
