@@ -239,7 +239,7 @@ static void print_places(json_object *tier)
 		       number(p, "losses"));
 	}
 	if (number(tier, "degraded_pages"))
-		printf("  DEGRADED    %" PRIu64 " pages have one copy left\n",
+		printf("  DEGRADED    %" PRIu64 " pages have one copy left or none\n",
 		       number(tier, "degraded_pages"));
 	else if (number(tier, "alarm"))
 		printf("  ALARM       a sub-host is not there\n");

@@ -56,6 +56,24 @@ def mirrored_reborn():
     finish(process, daemon, *hosts[1:])
 
 
+@spilled("copies on a host that is lost for good are missed, and made again on others: the next one may go, too")
+def remade():
+    for lose, state in ((SubHost.reborn, "reborn"), (SubHost.kill, "down")):
+        hosts = SubHost(), SubHost(), SubHost()
+        process, daemon = paged("--mirror", "2", *(word for host in hosts for word in host.spill()), name=state)
+        wait_rested(daemon)
+        lose(hosts[0])
+        wait_state(daemon, hosts[0], state)
+        degraded = lambda: daemon.status()["tier"]["degraded_pages"]  # noqa: E731
+        check(degraded() > 0, "nothing is missed")
+        wait_until(lambda: not degraded(), "the second copies", 120, daemon.child)
+        hosts[1].kill()
+        wait_state(daemon, hosts[1], "down")
+        process.expect("verify")
+        hosts[1].start()
+        finish(process, daemon, *hosts[1:])
+
+
 @spilled("two copies, a sub-host that stands still: after a moment the other one is read")
 def mirrored_stopped():
     a, b = SubHost(), SubHost()

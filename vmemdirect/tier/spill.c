@@ -46,6 +46,15 @@ int spill_choose(struct spill_tier *t, bool local, int but)
 	return best;
 }
 
+uint32_t spill_down(const struct spill_tier *t)
+{
+	uint32_t down = 0;
+
+	for (unsigned int i = 0; i < t->places.nr; i++)
+		down |= (uint32_t)!spill_is_up(t, i) << i;
+	return down;
+}
+
 /* ---- the SSD's share ---- */
 
 /* How much the path can hold, for a new file: what its file system has free. */
@@ -335,14 +344,13 @@ static int spill_place_info(const struct tier *tier, unsigned int i,
 static void spill_health(const struct tier *tier, struct tier_health *ret)
 {
 	const struct spill_tier *t = (const struct spill_tier *)tier;
+	uint32_t down = spill_down(t);
 
 	*ret = (struct tier_health){
 		.copies = t->places.copies,
-		.degraded = spill_map_degraded(t->map),
+		.degraded = spill_map_degraded(t->map, down),
+		.alarm = down != 0,
 	};
-	for (unsigned int i = 0; i < t->places.nr; i++)
-		if (!spill_is_up(t, i))
-			ret->alarm = true;
 }
 
 const struct tier_ops tier_spill_ops = {

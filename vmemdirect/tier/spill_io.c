@@ -390,6 +390,20 @@ static void no_place(struct spill_queue *q, struct request *r)
 	r->not_before_ms = now + RETRY_MS;
 }
 
+/* Has a repair put a page elsewhere while its places were looked up? */
+static bool has_moved(const struct spill_tier *t, const struct part *p)
+{
+	for (uint32_t i = 0; i < p->nr; i++) {
+		struct spill_copies c =
+			spill_map_get(t->map, p->r->io->pfn + p->at + i);
+
+		for (unsigned int k = 0; k < p->nr_copies; k++)
+			if (c.copy[0] != p->copy[k] + i && c.copy[1] != p->copy[k] + i)
+				return true;
+	}
+	return false;
+}
+
 static bool write_part(struct spill_queue *q, struct request *r, uint32_t at)
 {
 	struct spill_tier *t = tier_of(q);
@@ -420,6 +434,10 @@ static bool write_part(struct spill_queue *q, struct request *r, uint32_t at)
 			spill_map_free(t->map, p->copy[k], p->nr);
 		r->not_before_ms = clock_ms() + 1;
 		return false;
+	}
+	if (!p->fresh && has_moved(t, p)) { /* (now it stays where it is) */
+		spill_map_written(t->map, pfn, p->nr);
+		return true;
 	}
 	start_part(q, p);
 	return true;

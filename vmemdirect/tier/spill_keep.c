@@ -3,7 +3,8 @@
  * The keeper of a spill tier, a thread: each second it reads every export's label
  * (which tells a lost host, one that is back, and one that was made anew), has the
  * slots trimmed that are no longer needed, and gives pages that have one copy left a
- * second one. Uses queues of its own; waits for events and its clock only.
+ * second one (at once if the other was lost with its export, after GONE_MS if its host
+ * is down). Uses queues of its own; waits for events and its clock only.
  */
 #include <errno.h>
 #include <poll.h>
@@ -27,6 +28,7 @@
 #define HOLD_MS      60000 /* after the last write or trim that was not answered */
 #define DEPTH        (TRIMS + 2)
 #define ALARM_MS     60000 /* a degraded state is said again */
+#define GONE_MS      30000 /* down for so long: longer than an upgrade of memserver */
 
 struct trim {
 	struct tier_io io;
@@ -39,6 +41,7 @@ struct warden {
 	struct spill_keeper *k;
 	unsigned int place;
 	struct tier_queue *queue; /* owned */
+	int64_t up_ms;            /* when it was there last */
 	struct tier_io look;
 	uint8_t *label; /* borrowed: a page of the keeper's buffer */
 	bool looking, cannot_trim;
@@ -56,6 +59,7 @@ struct spill_keeper {
 	uint8_t *buffer; /* owned mapping: a label for each place, the repair's pages */
 	int64_t next_round_ms, next_alarm_ms;
 	bool alarmed;
+	struct spill_away away; /* as of this round */
 	enum repair_step step;
 	struct tier_io repair;
 	uint64_t repair_pfn; /* what is being repaired, or looked at next */
@@ -184,12 +188,14 @@ static uint32_t claim(struct spill_keeper *k)
 {
 	struct spill_map *map = k->t->map;
 	uint64_t slot, pfn = k->repair_pfn;
-	uint32_t n = spill_map_claim(map, pfn, REPAIR_PAGES, &k->repair_pfn), m;
+	uint32_t n = spill_map_claim(map, &k->away, pfn, REPAIR_PAGES, &k->repair_pfn,
+				     &k->first),
+		 m;
+	spill_copy_t first;
 	int to;
 
 	if (!n)
 		return 0;
-	k->first = spill_map_get(map, k->repair_pfn).copy[0];
 	to = spill_is_up(k->t, spill_place_of(k->first))
 		     ? spill_choose(k->t, false,
 				    (int)k->t->places.place[spill_place_of(k->first)]
@@ -207,9 +213,8 @@ static uint32_t claim(struct spill_keeper *k)
 		return 0;
 	/* There are fewer slots in a row: so many pages, then. */
 	k->second = spill_copy((unsigned int)to, slot);
-	n = spill_map_claim(map, pfn, m, &k->repair_pfn);
-	if (n != m || k->repair_pfn != pfn ||
-	    spill_map_get(map, pfn).copy[0] != k->first) {
+	n = spill_map_claim(map, &k->away, pfn, m, &k->repair_pfn, &first);
+	if (n != m || k->repair_pfn != pfn || first != k->first) {
 		if (n)
 			spill_map_repaired(map, 0);
 		spill_map_free(map, k->second, m);
@@ -218,12 +223,24 @@ static uint32_t claim(struct spill_keeper *k)
 	return n;
 }
 
+/* (With one host there is no use in going through all pages.) */
+static bool are_two_up(const struct spill_keeper *k)
+{
+	const struct spill_places *p = &k->t->places;
+	uint32_t hosts = 0;
+
+	for (unsigned int i = 0; i < p->nr; i++)
+		if (is_export(k, i) && !(k->away.down >> i & 1))
+			hosts |= UINT32_C(1) << p->place[i].export.host;
+	return hosts & (hosts - 1);
+}
+
 static void repair_some(struct spill_keeper *k)
 {
 	uint32_t n;
 
-	if (k->step != REPAIR_IDLE || !spill_map_degraded(k->t->map) ||
-	    k->repair_pfn >= k->t->places.nr_pages)
+	if (k->step != REPAIR_IDLE || k->repair_pfn >= k->t->places.nr_pages ||
+	    !spill_map_degraded(k->t->map, k->away.down) || !are_two_up(k))
 		return;
 	n = claim(k);
 	if (!n)
@@ -244,16 +261,32 @@ static void repair_some(struct spill_keeper *k)
 static void alarm_all(struct spill_keeper *k, int64_t now)
 {
 	struct spill_tier *t = k->t;
-	uint64_t degraded = spill_map_degraded(t->map);
+	uint64_t degraded = spill_map_degraded(t->map, k->away.down);
 
 	if (degraded && (!k->alarmed || now >= k->next_alarm_ms)) {
-		log_warn("degraded: %llu pages have one copy left",
+		log_warn("degraded: %llu pages have one copy left or none",
 			 (unsigned long long)degraded);
 		k->next_alarm_ms = now + ALARM_MS;
 	}
 	if (!degraded && k->alarmed)
 		log_note("every page on exports has its second copy again");
 	k->alarmed = degraded > 0;
+}
+
+static void look_who_is_away(struct spill_keeper *k, int64_t now)
+{
+	struct spill_tier *t = k->t;
+
+	k->away = (struct spill_away){ .down = spill_down(t) };
+	for (unsigned int i = 0; i < t->places.nr; i++) {
+		struct warden *w = &k->warden[i];
+
+		if (!(k->away.down >> i & 1))
+			w->up_ms = now;
+		else if (nbd_tier_state(t->place[i]) == NBD_REBORN ||
+			 now - w->up_ms > GONE_MS)
+			k->away.gone |= UINT32_C(1) << i;
+	}
 }
 
 static void round_(struct spill_keeper *k, int64_t now)
@@ -267,6 +300,7 @@ static void round_(struct spill_keeper *k, int64_t now)
 		if (spill_is_up(t, i))
 			spill_map_release(t->map, i, HOLD_MS);
 	}
+	look_who_is_away(k, now);
 	if (k->repair_pfn >= t->places.nr_pages)
 		k->repair_pfn = 0;
 	alarm_all(k, now);

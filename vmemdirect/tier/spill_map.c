@@ -46,9 +46,11 @@ struct spill_map {
 	struct file_header *header; /* owned mapping, entries behind it */
 	_Atomic uint64_t *entry;
 	size_t map_bytes;
-	_Atomic uint64_t degraded;
+	/* How many pages lie where: by the places of their copies, + 1; 0: none. */
+	_Atomic uint64_t pages[SPILL_PLACES_MAX + 1][SPILL_PLACES_MAX + 1];
 	struct slots slots[SPILL_PLACES_MAX];
 	struct range claim;
+	spill_copy_t claim_first;
 	bool claim_spoilt;
 	unsigned int nr_writers, unknown_writers;
 	struct range writer[WRITERS_MAX];
@@ -116,13 +118,11 @@ static uint64_t pack(struct spill_copies c)
 	return (uint64_t)c.copy[1] << 32 | c.copy[0];
 }
 
-static bool is_degraded(const struct spill_map *m, uint64_t e)
+static void count_page(struct spill_map *m, struct spill_copies c, uint64_t n)
 {
-	const struct spill_places *p = &m->header->places;
-	struct spill_copies c = unpack(e);
-
-	return e && p->copies > 1 && !c.copy[1] &&
-	       !p->place[spill_place_of(c.copy[0])].local;
+	atomic_fetch_add_explicit(
+		&m->pages[c.copy[0] >> SPILL_SLOT_BITS][c.copy[1] >> SPILL_SLOT_BITS],
+		n, memory_order_relaxed);
 }
 
 struct spill_copies spill_map_get(const struct spill_map *m, uint64_t pfn)
@@ -132,12 +132,11 @@ struct spill_copies spill_map_get(const struct spill_map *m, uint64_t pfn)
 
 static void set_entry(struct spill_map *m, uint64_t pfn, struct spill_copies c)
 {
-	uint64_t is = pack(c);
 	uint64_t was =
-		atomic_exchange_explicit(&m->entry[pfn], is, memory_order_acq_rel);
+		atomic_exchange_explicit(&m->entry[pfn], pack(c), memory_order_acq_rel);
 
-	if (is_degraded(m, was) != is_degraded(m, is))
-		atomic_fetch_add(&m->degraded, is_degraded(m, is) ? 1 : UINT64_MAX);
+	count_page(m, unpack(was), UINT64_MAX); /* one less */
+	count_page(m, c, 1);
 }
 
 void spill_map_set(struct spill_map *m, uint64_t pfn, struct spill_copies c)
@@ -147,9 +146,17 @@ void spill_map_set(struct spill_map *m, uint64_t pfn, struct spill_copies c)
 	pthread_mutex_unlock(&m->lock);
 }
 
-uint64_t spill_map_degraded(const struct spill_map *m)
+uint64_t spill_map_degraded(const struct spill_map *m, uint32_t down)
 {
-	return atomic_load_explicit(&m->degraded, memory_order_relaxed);
+	const struct spill_places *p = &m->header->places;
+	uint64_t n = 0;
+
+	for (unsigned int a = 1; p->copies > 1 && a <= p->nr; a++)
+		for (unsigned int b = 0; !p->place[a - 1].local && b <= p->nr; b++)
+			if (!b || ((down >> (a - 1) | down >> (b - 1)) & 1))
+				n += atomic_load_explicit(&m->pages[a][b],
+							  memory_order_relaxed);
+	return n;
 }
 
 /* ---- slots ---- */
@@ -295,32 +302,49 @@ static bool being_written(const struct spill_map *m, uint64_t pfn)
 	return false;
 }
 
-static bool repairable(const struct spill_map *m, uint64_t pfn)
+/* The copy that a page has left if it is to get a second one now, else 0. */
+static spill_copy_t repairable(const struct spill_map *m, const struct spill_away *away,
+			       uint64_t pfn)
 {
-	return is_degraded(m, atomic_load(&m->entry[pfn])) && !being_written(m, pfn);
+	struct spill_copies c = spill_map_get(m, pfn);
+	spill_copy_t left = 0;
+
+	for (unsigned int k = 0; k < SPILL_COPIES_MAX; k++) {
+		unsigned int place = spill_place_of(c.copy[k]);
+
+		if (!c.copy[k] || away->gone >> place & 1)
+			continue;
+		if (left || m->header->places.place[place].local ||
+		    away->down >> place & 1)
+			return 0;
+		left = c.copy[k];
+	}
+	return left && !being_written(m, pfn) ? left : 0;
 }
 
-uint32_t spill_map_claim(struct spill_map *m, uint64_t from, uint32_t max,
-			 uint64_t *ret_pfn)
+uint32_t spill_map_claim(struct spill_map *m, const struct spill_away *away,
+			 uint64_t from, uint32_t max, uint64_t *ret_pfn,
+			 spill_copy_t *ret_first)
 {
 	uint64_t all = m->header->places.nr_pages, pfn = from;
 	uint64_t end = all - from > SCAN_MAX ? from + SCAN_MAX : all;
+	spill_copy_t first = 0;
 	uint32_t n = 0;
 
 	pthread_mutex_lock(&m->lock);
-	while (pfn < end && (m->unknown_writers || !repairable(m, pfn)))
+	while (pfn < end && (m->unknown_writers || !(first = repairable(m, away, pfn))))
 		pfn++;
 	if (pfn < end) {
-		spill_copy_t first = spill_map_get(m, pfn).copy[0];
-
-		for (n = 1; n < max && pfn + n < end && repairable(m, pfn + n) &&
-			    spill_map_get(m, pfn + n).copy[0] == first + n;)
+		for (n = 1; n < max && pfn + n < end &&
+			    repairable(m, away, pfn + n) == first + n;)
 			n++;
 		m->claim = (struct range){ pfn, n };
+		m->claim_first = first;
 		m->claim_spoilt = false;
 	}
 	pthread_mutex_unlock(&m->lock);
 	*ret_pfn = pfn;
+	*ret_first = first;
 	return n;
 }
 
@@ -331,10 +355,13 @@ bool spill_map_repaired(struct spill_map *m, spill_copy_t second)
 	pthread_mutex_lock(&m->lock);
 	good = !m->claim_spoilt;
 	for (uint32_t i = 0; second && good && i < m->claim.nr; i++) {
-		struct spill_copies c = spill_map_get(m, m->claim.pfn + i);
+		const struct spill_copies c = { { m->claim_first + i, second + i } };
+		struct spill_copies old = spill_map_get(m, m->claim.pfn + i);
 
-		c.copy[1] = second + i;
 		set_entry(m, m->claim.pfn + i, c);
+		for (unsigned int k = 0; k < SPILL_COPIES_MAX; k++)
+			if (old.copy[k] && old.copy[k] != c.copy[0])
+				give_back(m, old.copy[k], 1);
 	}
 	m->claim.nr = 0;
 	pthread_mutex_unlock(&m->lock);
@@ -470,8 +497,7 @@ static int take_stock(struct spill_map *m)
 	const struct spill_places *p = &m->header->places;
 
 	for (uint64_t i = 0; i < p->nr_pages; i++) {
-		uint64_t e = atomic_load(&m->entry[i]);
-		struct spill_copies c = unpack(e);
+		struct spill_copies c = spill_map_get(m, i);
 
 		for (unsigned int k = 0; k < SPILL_COPIES_MAX; k++) {
 			unsigned int place = spill_place_of(c.copy[k]);
@@ -484,7 +510,7 @@ static int take_stock(struct spill_map *m)
 			set_bits(m->slots[place].used, spill_slot_of(c.copy[k]), 1,
 				 true);
 		}
-		atomic_fetch_add(&m->degraded, is_degraded(m, e));
+		count_page(m, c, 1);
 	}
 	for (unsigned int i = 0; i < p->nr; i++) {
 		struct slots *s = &m->slots[i];

@@ -69,6 +69,12 @@ struct spill_usage {
 	uint64_t to_trim, held;
 };
 
+/* Places that are not there, a bit each. */
+struct spill_away {
+	uint32_t down; /* what lies there cannot be had now */
+	uint32_t gone; /* of these: nor is it waited for; copies are made elsewhere */
+};
+
 struct spill_map;
 
 /* Makes the file anew. -errno. */
@@ -111,15 +117,17 @@ uint32_t spill_map_take_trim(struct spill_map *m, unsigned int place, uint32_t m
 			     uint64_t *ret_slot);
 
 /*
- * Repair. claim: the next pages in a row, at most `max`, from `from` on that have one
- * copy, on one export in neighbouring slots, while copies == 2; 0: none up to *ret_pfn
- * (it looks at some thousand at a time). Until _repaired
- * (which adds the copies that begin at `second`, or with 0 none) writers of these pages
- * have to wait: writing says whether they must, and until written the pages cannot be
- * claimed. One claim at a time.
+ * Repair, while copies == 2. claim: the next pages in a row, at most `max`, from `from`
+ * on that have one copy, not counting those that are gone, on one export that is not
+ * down, in neighbouring slots from *ret_first on; 0: none up to *ret_pfn (it looks at
+ * some thousand at a time). Until _repaired (which makes those that begin at `second`
+ * the other copies, instead of what is gone, or with 0 leaves all as it is) writers of
+ * these pages have to wait: writing says whether they must, and until written the pages
+ * cannot be claimed. One claim at a time.
  */
-uint32_t spill_map_claim(struct spill_map *m, uint64_t from, uint32_t max,
-			 uint64_t *ret_pfn);
+uint32_t spill_map_claim(struct spill_map *m, const struct spill_away *away,
+			 uint64_t from, uint32_t max, uint64_t *ret_pfn,
+			 spill_copy_t *ret_first);
 /* False: the pages were forgotten meanwhile; the new slots are still the caller's. */
 bool spill_map_repaired(struct spill_map *m, spill_copy_t second);
 bool spill_map_writing(struct spill_map *m, uint64_t pfn, uint32_t nr);
@@ -127,7 +135,8 @@ void spill_map_written(struct spill_map *m, uint64_t pfn, uint32_t nr);
 
 void spill_map_usage(struct spill_map *m, unsigned int place, struct spill_usage *ret);
 
-/* Pages on exports with fewer copies than there should be. */
-uint64_t spill_map_degraded(const struct spill_map *m);
+/* Pages on exports of which fewer copies can be had than there should be: `down` are
+ * the places that are not there. Lock-free. */
+uint64_t spill_map_degraded(const struct spill_map *m, uint32_t down);
 
 #endif

@@ -26,6 +26,9 @@ static inline bool spill_is_up(const struct spill_tier *t, unsigned int place)
 	       nbd_tier_state(t->place[place]) == NBD_UP;
 }
 
+/* The places that are not, a bit each. */
+uint32_t spill_down(const struct spill_tier *t);
+
 /*
  * The place with most room that is up and is not on host `but` (-1: any), nor full;
  * the SSD before all others if `local`. -1: none.

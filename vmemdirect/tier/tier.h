@@ -62,7 +62,7 @@ struct tier_place {
 /* How well the pages of a tier with places are kept. */
 struct tier_health {
 	unsigned int copies; /* that each remote page should have */
-	uint64_t degraded;   /* pages that have fewer */
+	uint64_t degraded;   /* pages of which fewer can be had */
 	bool alarm;          /* a place is not there */
 };
 

@@ -227,6 +227,14 @@ static void place_single(uint64_t pfn, uint32_t nr)
 			      (struct spill_copies){ { spill_copy(1, slot + i), 0 } });
 }
 
+static const struct spill_away all_there;
+static spill_copy_t first; /* of the last claim */
+
+static uint32_t claim(const struct spill_away *away, uint64_t *ret_pfn)
+{
+	return spill_map_claim(map, away, 0, 64, ret_pfn, &first);
+}
+
 static void repairs(void **state)
 {
 	const uint64_t none[3] = { 0 };
@@ -234,17 +242,17 @@ static void repairs(void **state)
 
 	open_map(2);
 	place_single(10, 20);
-	assert_int_equal(spill_map_degraded(map), 20);
-	assert_int_equal(spill_map_claim(map, 0, 64, &pfn), 20);
+	assert_int_equal(spill_map_degraded(map, 0), 20);
+	assert_int_equal(claim(&all_there, &pfn), 20);
 	assert_int_equal(pfn, 10);
 	assert_false(spill_map_writing(map, 15, 1)); /* under repair */
 	assert_true(spill_map_writing(map, 40, 4));
 	spill_map_written(map, 40, 4);
 	assert_int_equal(spill_map_alloc(map, 2, 20, &slot), 20);
 	assert_true(spill_map_repaired(map, spill_copy(2, slot)));
-	assert_int_equal(spill_map_degraded(map), 0);
+	assert_int_equal(spill_map_degraded(map, 0), 0);
 	assert_int_equal(spill_map_get(map, 12).copy[1], spill_copy(2, slot + 2));
-	assert_int_equal(spill_map_claim(map, 0, 64, &pfn), 0);
+	assert_int_equal(claim(&all_there, &pfn), 0);
 	check_slots(none);
 }
 
@@ -257,16 +265,61 @@ static void repair_yields(void **state)
 	place_single(10, 20);
 	/* What is being written is not claimed. */
 	assert_true(spill_map_writing(map, 14, 2));
-	assert_int_equal(spill_map_claim(map, 0, 64, &pfn), 4);
+	assert_int_equal(claim(&all_there, &pfn), 4);
 	spill_map_repaired(map, 0);
 	spill_map_written(map, 14, 2);
 	/* What is forgotten meanwhile gets no second copy. */
-	assert_int_equal(spill_map_claim(map, 0, 64, &pfn), 20);
+	assert_int_equal(claim(&all_there, &pfn), 20);
 	assert_int_equal(spill_map_alloc(map, 2, 20, &slot), 20);
 	spill_map_forget(map, 11, 1);
 	assert_false(spill_map_repaired(map, spill_copy(2, slot)));
 	assert_int_equal(spill_map_get(map, 12).copy[1], 0);
 	check_slots(out);
+}
+
+/* Slots in a row on places 1 and 2 for `nr` pages from `pfn` on. */
+static void place_double(uint64_t pfn, uint32_t nr)
+{
+	uint64_t one, two;
+
+	assert_int_equal(spill_map_alloc(map, 1, nr, &one), nr);
+	assert_int_equal(spill_map_alloc(map, 2, nr, &two), nr);
+	for (uint32_t i = 0; i < nr; i++)
+		spill_map_set(map, pfn + i,
+			      (struct spill_copies){ { spill_copy(1, one + i),
+						       spill_copy(2, two + i) } });
+}
+
+/* A copy on a place that is not there does not count, and where it is not waited for
+ * another one takes its place in the entry. */
+static void replaces_lost_copies(void **state)
+{
+	const struct spill_away down = { .down = 1 << 1 };
+	const struct spill_away gone = { .down = 1 << 1, .gone = 1 << 1 };
+	const struct spill_away both = { .down = 3 << 1, .gone = 1 << 1 };
+	const uint64_t none[3] = { 0 };
+	struct spill_copies c;
+	uint64_t pfn, slot;
+
+	open_map(2);
+	place_double(10, 20);
+	place_single(50, 5);
+	assert_int_equal(spill_map_degraded(map, 0), 5);
+	assert_int_equal(spill_map_degraded(map, down.down), 25);
+	assert_int_equal(spill_map_degraded(map, both.down), 25);
+	assert_int_equal(claim(&down, &pfn), 0); /* it will be back */
+	assert_int_equal(claim(&both, &pfn), 0); /* from where? */
+	assert_int_equal(claim(&gone, &pfn), 20);
+	c = spill_map_get(map, 10);
+	assert_int_equal(pfn, 10);
+	assert_int_equal(first, c.copy[1]);
+	assert_int_equal(spill_map_alloc(map, 2, 20, &slot), 20);
+	assert_true(spill_map_repaired(map, spill_copy(2, slot)));
+	c = spill_map_get(map, 12);
+	assert_int_equal(c.copy[0], first + 2);
+	assert_int_equal(c.copy[1], spill_copy(2, slot + 2));
+	assert_int_equal(spill_map_degraded(map, down.down), 5);
+	check_slots(none);
 }
 
 int main(void)
@@ -278,6 +331,7 @@ int main(void)
 		cmocka_unit_test_teardown(holds_for_a_while, close_map),
 		cmocka_unit_test_teardown(repairs, close_map),
 		cmocka_unit_test_teardown(repair_yields, close_map),
+		cmocka_unit_test_teardown(replaces_lost_copies, close_map),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
