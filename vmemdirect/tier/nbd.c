@@ -201,9 +201,7 @@ static void dial(struct nbd_queue *q)
 	}
 	nbd_set_pread_initialize(q->h, false);
 	nbd_set_request_structured_replies(q->h, false); /* two receives more a read */
-	if (nbd_set_export_name(q->h, t->x.name) < 0 ||
-	    nbd_aio_connect(q->h, (const struct sockaddr *)&t->x.addr, t->x.addr_len) <
-		    0)
+	if (nbd_export_dial(&t->x, q->h) < 0)
 		lose(q, ECONNRESET, nbd_get_error());
 	else
 		watch(q);

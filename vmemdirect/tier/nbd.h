@@ -10,6 +10,9 @@
  *	-ECONNRESET sent, the server closed the connection: it has done it or never will
  *	-ETIMEDOUT  sent, no answer for NBD_SILENT_MS, so we closed: a server that was
  *	            only stopped may still do it, even after what is sent later
+ *
+ * A connection that ends, with the process or before, is reset: nothing of ours is sent
+ * any more. So what may still be done is what the server's host had by then.
  */
 #ifndef VMEMDIRECT_TIER_NBD_H
 #define VMEMDIRECT_TIER_NBD_H

@@ -95,6 +95,19 @@ int nbd_export_parse(const char *url, struct nbd_export *ret)
 	return 0;
 }
 
+/* ---- connections ---- */
+
+int nbd_export_dial(const struct nbd_export *x, struct nbd_handle *h)
+{
+	const struct linger none = { .l_onoff = 1 };
+
+	if (nbd_set_export_name(h, x->name) < 0 ||
+	    nbd_aio_connect(h, (const struct sockaddr *)&x->addr, x->addr_len) < 0)
+		return -1;
+	setsockopt(nbd_aio_get_fd(h), SOL_SOCKET, SO_LINGER, &none, sizeof(none));
+	return 0;
+}
+
 /* ---- calls with a deadline ---- */
 
 struct call {
@@ -151,9 +164,7 @@ static int dial(struct call *c, const struct nbd_export *x)
 			    .deadline_ms = clock_ms() + NBD_CONTACT_MS };
 	if (!c->h)
 		return -ENOMEM;
-	if (nbd_set_export_name(c->h, x->name) < 0 ||
-	    nbd_set_full_info(c->h, true) < 0 ||
-	    nbd_aio_connect(c->h, (const struct sockaddr *)&x->addr, x->addr_len) < 0)
+	if (nbd_set_full_info(c->h, true) < 0 || nbd_export_dial(x, c->h) < 0)
 		return complain(c, "connecting");
 	return drive(c, NULL, "connecting");
 }

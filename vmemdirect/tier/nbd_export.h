@@ -44,6 +44,16 @@ int nbd_export_claim(struct nbd_export *x, const char *vm);
  * fails is logged. */
 void nbd_export_release(const struct nbd_export *x);
 
+struct nbd_handle;
+
+/*
+ * Begins to connect to it. However that is closed, by us or by the end of the process:
+ * what the server's host has not taken yet is dropped, and a reset sent. An ordinary
+ * close would go on sending it for minutes, a write among it, over whatever has been
+ * written there since. -1: nbd_get_error. Any thread, does not wait.
+ */
+int nbd_export_dial(const struct nbd_export *x, struct nbd_handle *h);
+
 /* Is this page (4096 bytes) the label of this export? Any thread. */
 bool nbd_export_labelled(const struct nbd_export *x, const void *page);
 

@@ -25,10 +25,17 @@
 #define TRIMS        4
 #define TRIM_PAGES   (1u << 16) /* 256 MiB */
 #define REPAIR_PAGES 64
-#define HOLD_MS      60000 /* after the last write or trim that was not answered */
 #define DEPTH        (TRIMS + 2)
 #define ALARM_MS     60000 /* a degraded state is said again */
 #define GONE_MS      30000 /* down for so long: longer than an upgrade of memserver */
+
+/*
+ * After the last write or trim that was not answered. Since then nothing of it is sent
+ * any more (nbd.h), what was on its way in the network has arrived or is lost, and the
+ * server answers: what it had taken in it has done by then, unless one of its threads
+ * stands still for longer than this while others work.
+ */
+#define HOLD_MS 60000
 
 struct trim {
 	struct tier_io io;
