@@ -16,7 +16,7 @@
 #include "lib/clock.h"
 
 #define MAGIC       "vmplaces"
-#define VERSION     1
+#define VERSION     2
 #define HEADER      (32u << 10)
 #define SCAN_MAX    32768 /* entries looked at under one lock: 50 us */
 #define WRITERS_MAX 64    /* write ranges remembered for repair; more: no claims */
@@ -34,6 +34,7 @@ struct slots {
 	struct spill_usage usage;
 	int64_t held_ms;              /* when slots were held last */
 	uint64_t *used, *trim, *held; /* owned: a bit a slot */
+	uint64_t *doubt; /* in the file; NULL: the SSD, whose writes end with us */
 };
 
 struct range {
@@ -161,6 +162,26 @@ uint64_t spill_map_degraded(const struct spill_map *m, uint32_t down)
 
 /* ---- slots ---- */
 
+/* Something is under way there, or may be, that outlives us if we are killed. */
+static void set_doubt(struct spill_map *m, spill_copy_t first, uint32_t nr, bool on)
+{
+	struct slots *s = &m->slots[spill_place_of(first)];
+
+	if (s->doubt)
+		set_bits(s->doubt, spill_slot_of(first), nr, on);
+}
+
+static void doubt_pages(struct spill_map *m, uint64_t pfn, uint32_t nr, bool on)
+{
+	for (uint64_t i = pfn; i < pfn + nr; i++) {
+		struct spill_copies c = spill_map_get(m, i);
+
+		for (unsigned int k = 0; k < SPILL_COPIES_MAX; k++)
+			if (c.copy[k])
+				set_doubt(m, c.copy[k], 1, on);
+	}
+}
+
 uint32_t spill_map_alloc(struct spill_map *m, unsigned int place, uint32_t max,
 			 uint64_t *ret_slot)
 {
@@ -179,6 +200,8 @@ uint32_t spill_map_alloc(struct spill_map *m, unsigned int place, uint32_t max,
 		set_bits(s->trim, *ret_slot, n, false);
 		s->usage.to_trim -= n;
 	}
+	if (n)
+		set_doubt(m, spill_copy(place, *ret_slot), n, true);
 	pthread_mutex_unlock(&m->lock);
 	return n;
 }
@@ -194,6 +217,7 @@ static void give_back(struct spill_map *m, spill_copy_t first, uint32_t nr)
 		return;
 	}
 	set_bits(s->trim, spill_slot_of(first), nr, true);
+	set_doubt(m, first, nr, false);
 	s->usage.to_trim += nr;
 }
 
@@ -210,6 +234,7 @@ void spill_map_free(struct spill_map *m, spill_copy_t first, uint32_t nr)
 
 	pthread_mutex_lock(&m->lock);
 	set_bits(s->used, spill_slot_of(first), nr, false);
+	set_doubt(m, first, nr, false);
 	s->usage.free += nr;
 	s->usage.used -= nr;
 	pthread_mutex_unlock(&m->lock);
@@ -221,6 +246,7 @@ void spill_map_hold(struct spill_map *m, spill_copy_t first, uint32_t nr)
 
 	pthread_mutex_lock(&m->lock);
 	set_bits(s->held, spill_slot_of(first), nr, true);
+	set_doubt(m, first, nr, true);
 	s->usage.held += nr;
 	s->held_ms = clock_ms();
 	pthread_mutex_unlock(&m->lock);
@@ -253,6 +279,7 @@ uint32_t spill_map_take_trim(struct spill_map *m, unsigned int place, uint32_t m
 		n = find_run(s->trim, s->nr, 0, true, max, ret_slot);
 	if (n) {
 		set_bits(s->trim, *ret_slot, n, false);
+		set_doubt(m, spill_copy(place, *ret_slot), n, true);
 		s->usage.to_trim -= n;
 	}
 	pthread_mutex_unlock(&m->lock);
@@ -363,6 +390,8 @@ bool spill_map_repaired(struct spill_map *m, spill_copy_t second)
 			if (old.copy[k] && old.copy[k] != c.copy[0])
 				give_back(m, old.copy[k], 1);
 	}
+	if (second && good)
+		set_doubt(m, second, m->claim.nr, false);
 	m->claim.nr = 0;
 	pthread_mutex_unlock(&m->lock);
 	return good;
@@ -378,6 +407,8 @@ bool spill_map_writing(struct spill_map *m, uint64_t pfn, uint32_t nr)
 		m->unknown_writers++;
 	else if (may)
 		m->writer[m->nr_writers++] = (struct range){ pfn, nr };
+	if (may)
+		doubt_pages(m, pfn, nr, true);
 	pthread_mutex_unlock(&m->lock);
 	return may;
 }
@@ -393,6 +424,7 @@ void spill_map_written(struct spill_map *m, uint64_t pfn, uint32_t nr)
 		m->writer[i] = m->writer[--m->nr_writers];
 	else
 		m->unknown_writers--;
+	doubt_pages(m, pfn, nr, false);
 	pthread_mutex_unlock(&m->lock);
 }
 
@@ -413,13 +445,29 @@ void spill_map_close(struct spill_map *m)
 	free(m);
 }
 
+static size_t words_of(const struct spill_place *p)
+{
+	return p->nr_slots / 64 + 1;
+}
+
+/* The header, the entries, and for every export a bit a slot. */
+static size_t file_bytes(const struct spill_places *p)
+{
+	size_t n = HEADER + p->nr_pages * sizeof(uint64_t);
+
+	for (unsigned int i = 0; i < p->nr; i++)
+		n += p->place[i].local ? 0 : words_of(&p->place[i]) * 8;
+	return n;
+}
+
 static int make_slots(struct spill_map *m)
 {
 	const struct spill_places *p = &m->header->places;
+	uint64_t *doubt = (uint64_t *)(m->entry + p->nr_pages);
 
 	for (unsigned int i = 0; i < p->nr; i++) {
 		struct slots *s = &m->slots[i];
-		size_t words = p->place[i].nr_slots / 64 + 1;
+		size_t words = words_of(&p->place[i]);
 
 		s->nr = p->place[i].nr_slots;
 		s->used = calloc(words, 8);
@@ -429,6 +477,8 @@ static int make_slots(struct spill_map *m)
 			return -ENOMEM;
 		s->usage.free = s->nr;
 		if (!p->place[i].local) { /* the label */
+			s->doubt = doubt;
+			doubt += words;
 			set_bits(s->used, 0, 1, true);
 			s->usage.free--;
 			s->usage.used++;
@@ -437,9 +487,9 @@ static int make_slots(struct spill_map *m)
 	return 0;
 }
 
-static int map_file(int fd, uint64_t nr_pages, struct spill_map *m)
+static int map_file(int fd, size_t bytes, struct spill_map *m)
 {
-	m->map_bytes = HEADER + nr_pages * sizeof(m->entry[0]);
+	m->map_bytes = bytes;
 	m->header = mmap(NULL, m->map_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	if (m->header == MAP_FAILED) {
 		m->header = NULL;
@@ -470,12 +520,9 @@ int spill_map_create(const char *path, const struct spill_places *places,
 	unlink(path);
 	fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	/* (Reserved: a full tmpfs would be a SIGBUS.) */
-	r = fd < 0 ? -errno
-		   : -posix_fallocate(
-			     fd, 0,
-			     (off_t)(HEADER + places->nr_pages * sizeof(m->entry[0])));
+	r = fd < 0 ? -errno : -posix_fallocate(fd, 0, (off_t)file_bytes(places));
 	if (!r)
-		r = map_file(fd, places->nr_pages, m);
+		r = map_file(fd, file_bytes(places), m);
 	if (!r) {
 		m->header->version = VERSION;
 		m->header->header_bytes = HEADER;
@@ -491,36 +538,57 @@ int spill_map_create(const char *path, const struct spill_places *places,
 	return 0;
 }
 
-/* Where pages lie is in use. All else may still have bytes of the last daemon's. */
+/*
+ * Where pages lie is in use, unless it was being written: such a page's bytes do not
+ * count yet (its owner has them still), and the last daemon's may come later.
+ */
+static int take_page(struct spill_map *m, uint64_t pfn)
+{
+	const struct spill_places *p = &m->header->places;
+	struct spill_copies c = spill_map_get(m, pfn), good = { 0 };
+	unsigned int n = 0;
+
+	for (unsigned int k = 0; k < SPILL_COPIES_MAX; k++) {
+		unsigned int place = spill_place_of(c.copy[k]);
+		uint64_t slot = spill_slot_of(c.copy[k]);
+
+		if (!c.copy[k])
+			continue;
+		if (place >= p->nr || slot >= m->slots[place].nr)
+			return -EPROTO;
+		if (m->slots[place].doubt && bit(m->slots[place].doubt, slot))
+			continue;
+		set_bits(m->slots[place].used, slot, 1, true);
+		good.copy[n++] = c.copy[k];
+	}
+	atomic_store(&m->entry[pfn], pack(good));
+	count_page(m, good, 1);
+	return 0;
+}
+
+/* Of all else, what is in doubt is held; the rest may have bytes of the last daemon's. */
 static int take_stock(struct spill_map *m)
 {
 	const struct spill_places *p = &m->header->places;
+	int r = 0;
 
-	for (uint64_t i = 0; i < p->nr_pages; i++) {
-		struct spill_copies c = spill_map_get(m, i);
-
-		for (unsigned int k = 0; k < SPILL_COPIES_MAX; k++) {
-			unsigned int place = spill_place_of(c.copy[k]);
-
-			if (!c.copy[k])
-				continue;
-			if (place >= p->nr ||
-			    spill_slot_of(c.copy[k]) >= m->slots[place].nr)
-				return -EPROTO;
-			set_bits(m->slots[place].used, spill_slot_of(c.copy[k]), 1,
-				 true);
-		}
-		count_page(m, c, 1);
-	}
+	for (uint64_t i = 0; !r && i < p->nr_pages; i++)
+		r = take_page(m, i);
+	if (r < 0)
+		return r;
 	for (unsigned int i = 0; i < p->nr; i++) {
 		struct slots *s = &m->slots[i];
 
 		for (uint64_t k = 0; k < s->nr; k++)
-			if (!bit(s->used, k) && !p->place[i].local) {
-				set_bits(s->trim, k, 1, true);
+			if (!bit(s->used, k) && s->doubt) {
+				bool held = bit(s->doubt, k);
+
+				set_bits(held ? s->held : s->trim, k, 1, true);
 				set_bits(s->used, k, 1, true);
-				s->usage.to_trim++;
+				s->usage.held += held;
+				s->usage.to_trim += !held;
 			}
+		s->held_ms = clock_ms();
 		s->usage.used = 0;
 		for (uint64_t k = 0; k < s->nr; k++)
 			s->usage.used += bit(s->used, k);
@@ -529,21 +597,21 @@ static int take_stock(struct spill_map *m)
 	return 0;
 }
 
-static bool plausible(const struct file_header *h, uint64_t file_bytes)
+static bool plausible(const struct file_header *h, uint64_t bytes)
 {
 	const struct spill_places *p = &h->places;
 
 	if (memcmp(h->magic, MAGIC, sizeof(h->magic)) != 0 || h->version != VERSION ||
 	    h->header_bytes != HEADER || !p->nr || p->nr > SPILL_PLACES_MAX ||
 	    !p->copies || p->copies > SPILL_COPIES_MAX ||
-	    p->nr_pages > (file_bytes - HEADER) / 8)
+	    p->nr_pages > (bytes - HEADER) / 8)
 		return false;
 	for (unsigned int i = 0; i < p->nr; i++)
 		if (!p->place[i].nr_slots ||
 		    p->place[i].nr_slots > UINT64_C(1) << SPILL_SLOT_BITS ||
 		    p->place[i].export.addr_len > sizeof(struct sockaddr_storage))
 			return false;
-	return true;
+	return bytes >= file_bytes(p);
 }
 
 int spill_map_open(const char *path, struct spill_places *ret_places,
@@ -560,7 +628,7 @@ int spill_map_open(const char *path, struct spill_places *ret_places,
 	if (!r && st.st_size < (off_t)HEADER)
 		r = -EPROTO;
 	if (!r)
-		r = map_file(fd, ((uint64_t)st.st_size - HEADER) / 8, m);
+		r = map_file(fd, (size_t)st.st_size, m);
 	if (!r && !plausible(m->header, (uint64_t)st.st_size))
 		r = -EPROTO;
 	if (!r)

@@ -3,7 +3,9 @@
  * Which page lies where: for every page of the guest one 64-bit entry with up to two
  * copies, and for every place (the SSD, an export) which of its slots (4 KiB each) are
  * in use. The entries are a file that is mapped shared, with the places in its header:
- * what --resume needs. The slots' bitmaps are made from it.
+ * what --resume needs. The slots' bitmaps are made from it, but for one that is in it:
+ * where something was under way (allocated or being written, trimmed, held) when the
+ * daemon was killed. It is held, and no page lies there any more.
  *
  * A slot's way: free -> used -> (given back) to be trimmed -> trimming -> free. A slot
  * whose last write or trimming was never answered is held for a while instead, lest a

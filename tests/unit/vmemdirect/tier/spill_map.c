@@ -177,6 +177,47 @@ static void survives_reopening(void **state)
 	random_events(3);
 }
 
+/* As after a kill: where something was under way nobody may be put for a while, and a
+ * page that was being written lies nowhere. */
+static void what_was_under_way_is_held(void **state)
+{
+	struct spill_places again;
+	uint64_t slot, trim, fresh;
+	struct spill_usage u;
+
+	open_map(1);
+	assert_true(spill_map_writing(map, 10, 4));
+	assert_int_equal(spill_map_alloc(map, 1, 4, &slot), 4);
+	for (uint32_t i = 0; i < 4; i++)
+		spill_map_set(map, 10 + i,
+			      (struct spill_copies){ { spill_copy(1, slot + i), 0 } });
+	spill_map_written(map, 10, 4);
+	assert_true(spill_map_writing(map, 12, 2)); /* again, in place */
+	assert_int_equal(spill_map_alloc(map, 1, 8, &trim), 8);
+	spill_map_give_back(map, spill_copy(1, trim), 8);
+	assert_int_equal(spill_map_take_trim(map, 1, 3, &trim), 3);
+	assert_int_equal(spill_map_alloc(map, 1, 7, &fresh), 7);
+	spill_map_hold(map, spill_copy(1, fresh), 1);
+	spill_map_close(map);
+	assert_int_equal(spill_map_open(path, &again, &map), 0);
+	assert_int_equal(spill_map_get(map, 10).copy[0], spill_copy(1, slot));
+	assert_int_equal(spill_map_get(map, 11).copy[0], spill_copy(1, slot + 1));
+	assert_int_equal(spill_map_get(map, 12).copy[0], 0);
+	assert_int_equal(spill_map_get(map, 13).copy[0], 0);
+	spill_map_usage(map, 1, &u);
+	assert_int_equal(u.held, 2 + 3 + 7);
+	assert_int_equal(u.to_trim, SLOTS - 1 - 2 - u.held);
+	spill_map_release(map, 1, 60000);
+	spill_map_usage(map, 1, &u);
+	assert_int_equal(u.held, 2 + 3 + 7);
+	/* After the time there is no doubt any more. */
+	spill_map_release(map, 1, -1);
+	spill_map_close(map);
+	assert_int_equal(spill_map_open(path, &again, &map), 0);
+	spill_map_usage(map, 1, &u);
+	assert_int_equal(u.held, 0);
+}
+
 static void refuses_nonsense(void **state)
 {
 	struct spill_places again;
@@ -256,6 +297,32 @@ static void repairs(void **state)
 	check_slots(none);
 }
 
+/* A second copy that was being made when the daemon was killed is not one. */
+static void half_made_copies_are_held(void **state)
+{
+	struct spill_places again;
+	struct spill_usage u;
+	uint64_t pfn, slot;
+
+	open_map(2);
+	assert_true(spill_map_writing(map, 10, 20));
+	place_single(10, 20);
+	spill_map_written(map, 10, 20);
+	assert_int_equal(claim(&all_there, &pfn), 20);
+	assert_int_equal(spill_map_alloc(map, 2, 20, &slot), 20);
+	spill_map_close(map);
+	assert_int_equal(spill_map_open(path, &again, &map), 0);
+	assert_int_equal(spill_map_degraded(map, 0), 20);
+	spill_map_usage(map, 2, &u);
+	assert_int_equal(u.held, 20);
+	assert_int_equal(claim(&all_there, &pfn), 20);
+	assert_int_equal(spill_map_alloc(map, 2, 20, &slot), 20);
+	assert_true(spill_map_repaired(map, spill_copy(2, slot)));
+	spill_map_close(map);
+	assert_int_equal(spill_map_open(path, &again, &map), 0);
+	assert_int_equal(spill_map_degraded(map, 0), 0);
+}
+
 static void repair_yields(void **state)
 {
 	const uint64_t out[3] = { 0, 0, 20 };
@@ -327,9 +394,11 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_teardown(one_owner, close_map),
 		cmocka_unit_test_teardown(survives_reopening, close_map),
+		cmocka_unit_test_teardown(what_was_under_way_is_held, close_map),
 		cmocka_unit_test_teardown(refuses_nonsense, close_map),
 		cmocka_unit_test_teardown(holds_for_a_while, close_map),
 		cmocka_unit_test_teardown(repairs, close_map),
+		cmocka_unit_test_teardown(half_made_copies_are_held, close_map),
 		cmocka_unit_test_teardown(repair_yields, close_map),
 		cmocka_unit_test_teardown(replaces_lost_copies, close_map),
 	};
