@@ -302,6 +302,26 @@ def wait_looks(daemon, host, rounds):
     wait_until(lambda: place(daemon, host)["reads"] >= before + rounds, "the keeper's rounds", 120, daemon.child)
 
 
+@spilled("a page that is written to while it is being stored leaves nothing behind on an export smaller than the VM")
+def taken_back():
+    host = SubHost("63M")
+    process, daemon = paged(*host.spill())
+    cancelled = lambda: daemon.status()["evictions"]["cancelled"]  # noqa: E731
+    for _ in range(50):
+        wait_rested(daemon)
+        if cancelled() >= 200:
+            break
+        process.send("run random 40000 100 8 4000")  # hardly more than there is room for
+        for size in ("12M", "16M") * 3:
+            daemon.order("set", "--ram", size)
+        check(process.answer().startswith("ok"), "run")
+    check(cancelled() >= 200, "no page was written to at the right time")
+    status, p = daemon.status(), place(daemon, host)
+    stored, absent = p["used_bytes"] - p["unused_bytes"], 64 * MIB - status["resident_bytes"]
+    check(stored <= absent, f"{stored} bytes are stored, {absent} are not in memory")
+    finish(process, daemon, host)
+
+
 @spilled("what a discard was never answered for is not used for a while: the server may still do it")
 def late_trim():
     host = SubHost("60M")  # smaller than the process: what comes into memory is given back there

@@ -278,10 +278,23 @@ static void write_dirty(struct evictor *e)
 
 /* ---- the end of a batch ---- */
 
+/*
+ * It stays, so a small tier needs the room that a write of it has taken. Even if the
+ * guest has taken it back: what is not STORED is never looked for on the tier, only this
+ * thread makes it STORED, and only this thread lets a page go that is in memory, so that
+ * the fault thread has no request of it and can have none before we return.
+ */
+static void forget_written(struct evictor *e, const struct victim *v)
+{
+	if (tier_is_small(e->p->tier) && !(page_word(page_of(e, v)) & PAGE_STORED))
+		tier_forget(e->p->tier, v->pfn, 1);
+}
+
 static void give_back(struct evictor *e, struct victim *v)
 {
 	const struct guest_block *b = guest_block_of(e->p->g, v->pfn);
 
+	forget_written(e, v);
 	/* False: the guest has taken it back already. (ZERO: as in fault_present.) */
 	if (page_move(page_of(e, v), PAGE_EVICTING, PAGE_FILLING, PAGE_ZERO, 0, NULL)) {
 		uffd_unprotect(e->p->g->uffd, guest_hva(b, v->pfn), GUEST_PAGE_SIZE);

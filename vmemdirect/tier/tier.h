@@ -166,8 +166,8 @@ static inline bool tier_holds(const struct tier *t, uint64_t pfn)
 }
 
 /*
- * These pages' bytes count no more. The caller owns the pages: no request of them is
- * under way. Any thread.
+ * These pages' bytes count no more. The caller owns the pages, or knows otherwise that
+ * no request of them is under way, nor will be until this returns. Any thread.
  */
 static inline void tier_forget(struct tier *t, uint64_t pfn, uint32_t nr_pages)
 {
