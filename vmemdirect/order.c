@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * A wish in, "stop" and "cont" out. The last wish counts: it is looked at again after
- * everything that may have taken long, and the job runs once more for each new one.
+ * everything that may have taken long, and the job runs once more for each new one, and
+ * for each attempt to let the VM go on.
  */
 #include "vmemdirect/order.h"
 
@@ -10,21 +11,46 @@
 #include <time.h>
 
 #include "lib/log.h"
+#include "vmemdirect/migrate/handover.h"
 #include "vmemdirect/qmp.h"
 
-#define CONT_TRIES 60
+#define SETTLE_NS UINT64_C(100000000) /* a stop that is under way has come by then */
+#define AGAIN_NS  UINT64_C(500000000)
+#define END_TRIES 3
 
 static void move(struct order *o, enum order_state s)
 {
 	atomic_store(&o->state, s);
 }
 
-static void complain(struct order *o, int r)
+static void nap(uint64_t ns)
+{
+	const struct timespec t = { .tv_nsec = (long)ns };
+
+	nanosleep(&t, NULL);
+}
+
+/* Once for each wish. `q`: who answered, or NULL. */
+static void complain(struct order *o, const char *what, const struct qmp *q, int r)
 {
 	if (!o->complained)
-		vm_warn(o->g, "QEMU could not be told to stop: %s; tried again",
-			strerror(-r));
+		vm_warn(o->g, "QEMU could not be told to %s: %s; told again", what,
+			r == -EREMOTEIO ? qmp_why(q)
+			: r == -EAGAIN  ? "it does not do it"
+					: strerror(-r));
 	o->complained = true;
+}
+
+/* It was handed over, and nobody else starts it. */
+static bool must_start(const struct order *o)
+{
+	return atomic_load(&o->journal->handover) == HANDOVER_COMMITTED &&
+	       atomic_load(&o->journal->start_vm);
+}
+
+static bool must_go_on(const struct order *o)
+{
+	return o->may_hold || must_start(o);
 }
 
 /*
@@ -42,7 +68,7 @@ static void try_stop(struct order *o)
 	move(o, ORDER_STOP_ASKED);
 	r = qmp_open(o->qmp, &q);
 	if (r < 0) {
-		complain(o, r);
+		complain(o, "stop", q, r);
 		return;
 	}
 	if (atomic_load(&o->stop)) {
@@ -54,52 +80,56 @@ static void try_stop(struct order *o)
 			vm_note(o->g, "a processor waits for the page: QEMU stops when "
 				      "it is there");
 		else
-			complain(o, r);
+			complain(o, "stop", q, r);
 		o->may_hold = !r || r == -ETIMEDOUT;
 	}
 	qmp_close(q);
 }
 
-/* One attempt: 0: it runs; -EAGAIN: it was told to, and does not; -errno. */
-static int try_continue(const char *path)
+static int check_runs(struct qmp *q)
 {
-	const struct timespec nap = { .tv_nsec = 100 * 1000000 };
 	json_object *o = NULL, *running;
-	struct qmp *q = NULL;
-	int r = qmp_open(path, &q);
+	int r = qmp_command(q, "query-status", NULL, &o);
 
-	if (!r)
-		r = qmp_command(q, "cont", NULL, NULL);
-	if (!r)
-		nanosleep(&nap, NULL);
-	if (!r)
-		r = qmp_command(q, "query-status", NULL, &o);
 	if (!r && (!json_object_object_get_ex(o, "running", &running) ||
 		   !json_object_get_boolean(running)))
 		r = -EAGAIN;
 	json_object_put(o);
+	return r;
+}
+
+/* One attempt: 0: it runs; -EAGAIN: it was told to, and does not; -errno. */
+static int try_continue(struct order *o)
+{
+	struct qmp *q = NULL;
+	int r = qmp_open(o->qmp, &q);
+
+	if (!r)
+		r = qmp_command(q, "cont", NULL, NULL);
+	if (!r && o->may_hold)
+		nap(SETTLE_NS); /* the stop may come after the order to go on */
+	if (!r)
+		r = check_runs(q);
+	if (r < 0)
+		complain(o, "go on (cont)", q, r);
 	qmp_close(q);
 	return r;
 }
 
-/* The stop may still be under way, and come after the order to go on: it is told until it
- * runs. */
-static void go_on(struct order *o)
+static int go_on(struct order *o)
 {
-	int r = -EAGAIN;
+	int r;
 
 	move(o, ORDER_CONT_ASKED);
-	for (int i = 0; (r == -ETIMEDOUT || r == -EAGAIN) && i < CONT_TRIES; i++) {
-		if (atomic_load(&o->stop) || aside_over(o->aside))
-			return;
-		r = try_continue(o->qmp);
-	}
-	o->may_hold = false;
+	r = try_continue(o);
 	if (r < 0)
-		vm_err(o->g, "QEMU could not be told to go on (cont): %s",
-		       strerror(-r));
-	else
-		vm_note(o->g, "the VM goes on");
+		return r;
+	if (must_start(o))
+		atomic_store(&o->journal->handover, HANDOVER_DONE);
+	o->may_hold = o->complained = false;
+	move(o, ORDER_NONE);
+	vm_note(o->g, "the VM goes on");
+	return 0;
 }
 
 static void obey(void *arg)
@@ -110,17 +140,19 @@ static void obey(void *arg)
 		try_stop(o);
 		return;
 	}
-	if (o->may_hold)
-		go_on(o);
-	if (!o->may_hold)
+	if (!must_go_on(o)) {
 		move(o, ORDER_NONE);
-	o->complained = false;
+		o->complained = false;
+	} else if (go_on(o) < 0 && !aside_over(o->aside)) {
+		nap(AGAIN_NS);
+		aside_put(o->aside, &o->job);
+	}
 }
 
 void order_init(struct order *o, const struct guest *g, const char *qmp,
-		struct aside *aside)
+		struct page_header *journal, struct aside *aside)
 {
-	*o = (struct order){ .g = g, .qmp = qmp, .aside = aside };
+	*o = (struct order){ .g = g, .qmp = qmp, .journal = journal, .aside = aside };
 	o->job = (struct aside_job){ .work = obey, .arg = o };
 }
 
@@ -140,6 +172,28 @@ void order_stop(struct order *o)
 void order_continue(struct order *o)
 {
 	wish(o, false);
+}
+
+void order_start(struct order *o)
+{
+	if (o->qmp[0])
+		aside_put(o->aside, &o->job);
+}
+
+void order_end(struct order *o)
+{
+	int r = 0;
+
+	if (!must_go_on(o))
+		return;
+	for (int i = 0; i < END_TRIES; i++) {
+		if (r < 0)
+			nap(AGAIN_NS);
+		r = go_on(o);
+		if (!r)
+			return;
+	}
+	vm_err(o->g, "the VM is left paused, QEMU could not be told to go on: cont");
 }
 
 enum order_state order_state(const struct order *o)

@@ -4,6 +4,10 @@
  * main thread, which never waits; an aside (aside.h) brings it to QEMU, which may take
  * its time: a processor that waits for the very page that is lost may hold the lock
  * that its monitor needs.
+ *
+ * It is told to go on until it runs, however long QEMU is silent; other jobs of the
+ * aside come between. So a VM that was handed over (COMMITTED in the journal, and to be
+ * started) is started for certain; then it is DONE there.
  */
 #ifndef VMEMDIRECT_ORDER_H
 #define VMEMDIRECT_ORDER_H
@@ -13,6 +17,7 @@
 
 #include "vmemdirect/aside.h"
 #include "vmemdirect/guest.h"
+#include "vmemdirect/pager/page.h"
 
 enum order_state {
 	ORDER_NONE,       /* nothing was asked, or what was is over */
@@ -22,9 +27,10 @@ enum order_state {
 };
 
 struct order {
-	const struct guest *g; /* borrowed */
-	const char *qmp;       /* borrowed; "": there is no monitor, nothing is done */
-	struct aside *aside;   /* borrowed */
+	const struct guest *g;       /* borrowed */
+	const char *qmp;             /* borrowed; "": no monitor, nothing is done */
+	struct page_header *journal; /* borrowed */
+	struct aside *aside;         /* borrowed */
 	struct aside_job job;
 	_Atomic bool stop;         /* the wish: main thread */
 	_Atomic int state;         /* the aside */
@@ -32,11 +38,19 @@ struct order {
 };
 
 void order_init(struct order *o, const struct guest *g, const char *qmp,
-		struct aside *aside);
+		struct page_header *journal, struct aside *aside);
 
 /* Main thread; may be repeated: a stop that QEMU could not be told is tried again. */
 void order_stop(struct order *o);
 void order_continue(struct order *o);
+
+/* The journal says COMMITTED: start it, if that is ours, as soon as no stop is wished.
+ * Any thread. */
+void order_start(struct order *o);
+
+/* When the aside has ended, of a VM that is left: what it was not told yet is told now.
+ * Waits, some attempts long; logs what a human has to do then. */
+void order_end(struct order *o);
 
 enum order_state order_state(const struct order *o);
 

@@ -11,6 +11,7 @@
 #include <inttypes.h>
 #include <json-c/json.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,6 +23,7 @@
 
 #include "lib/addr.h"
 #include "lib/cleanup.h"
+#include "lib/clock.h"
 #include "lib/log.h"
 #include "lib/size.h"
 #include "vmemdirect/find.h"
@@ -30,7 +32,9 @@
 #include "vmemdirect/qmp.h"
 
 #define PORT           4444
-#define ASK_S          30 /* how long a source may take to end its migration */
+#define ASK_S          30    /* how long a source may take to end its migration */
+#define START_MS       10000 /* how long the router waits for the VM to run */
+#define START_LOOK_MS  5
 #define PROGRESS_NS    UINT64_C(1000000000)
 #define CONNECT_TRIES  500
 #define CONNECT_NAP_NS 10000000
@@ -54,6 +58,12 @@ static void nap(long ns)
 	const struct timespec t = { .tv_nsec = ns };
 
 	nanosleep(&t, NULL);
+}
+
+/* The journal's, which is the router's until that has ended, and the order's then. */
+static enum handover state_of(const struct receive *r)
+{
+	return (enum handover)atomic_load(&r->vm->table.header->handover);
 }
 
 /* ---- QMP ---- */
@@ -240,12 +250,18 @@ static enum router_source ask_source(void *arg)
 	return *path ? ask(path) : ROUTER_SOURCE_SILENT;
 }
 
+/* The order tells QEMU until the VM runs; most often that is at once. */
 static int start_vm(void *arg)
 {
 	struct receive *r = arg;
+	struct pollfd gone = { .fd = r->vm->guest.pidfd, .events = POLLIN };
+	int64_t until = clock_ms() + START_MS;
 
-	return qmp_once(r->vm->cfg.qmp, "cont", NULL, NULL,
-			"the VM is here, but paused");
+	order_start(&r->vm->order);
+	while (state_of(r) != HANDOVER_DONE)
+		if (clock_ms() > until || poll(&gone, 1, START_LOOK_MS) > 0)
+			return -ETIMEDOUT;
+	return 0;
 }
 
 /* ---- progress and summary ---- */
@@ -273,11 +289,14 @@ static json_object *history_status(const struct place_stats *p)
 json_object *receive_status(const struct receive *r)
 {
 	json_object *o = json_object_new_object();
+	enum handover state = state_of(r);
+	bool started =
+		state == HANDOVER_DONE && atomic_load(&r->vm->table.header->start_vm);
 	struct router_stats s;
 
 	router_get_stats(r->router, &s);
 	json_object_object_add(o, "state",
-			       json_object_new_string(handover_name(s.state)));
+			       json_object_new_string(handover_name(state)));
 	put(o, "memory_pages", s.nr_pages);
 	put(o, "seen_pages", s.place.seen);
 	put(o, "ram_pages", s.place.to_ram);
@@ -297,7 +316,7 @@ json_object *receive_status(const struct receive *r)
 	put(o, "forwarded_bytes", s.forwarded_bytes);
 	put(o, "memory_ms", s.receive_ns / 1000000);
 	put(o, "load_ms", s.downtime_ns / 1000000);
-	json_object_object_add(o, "started", json_object_new_boolean(s.started));
+	json_object_object_add(o, "started", json_object_new_boolean(started));
 	return o;
 }
 
@@ -381,7 +400,11 @@ static void on_end(void *arg, uint32_t events)
 	loop_timer_set(&r->progress, 0, 0);
 	router_get_stats(r->router, &s);
 	r->ended = true;
-	if (s.state == HANDOVER_DONE)
+	if (s.state == HANDOVER_COMMITTED)
+		vm_err(&r->vm->guest,
+		       "the VM is here, the source has given it up, but QEMU does not "
+		       "let it go on: it is told until it does");
+	if (s.state == HANDOVER_DONE || s.state == HANDOVER_COMMITTED)
 		summary(r);
 	if (s.state == HANDOVER_UNCLEAR)
 		say_unclear(r->vm);
@@ -549,7 +572,8 @@ bool receive_done(const struct receive *r)
 	struct router_stats s;
 
 	router_get_stats(r->router, &s);
-	return s.state == HANDOVER_DONE || s.state == HANDOVER_UNCLEAR;
+	return s.state == HANDOVER_COMMITTED || s.state == HANDOVER_DONE ||
+	       s.state == HANDOVER_UNCLEAR;
 }
 
 void receive_close(struct receive *r)
@@ -593,7 +617,7 @@ void receive_resume(struct vm *v)
 		return;
 	}
 	vm_note(&v->guest, "the source has given the VM up: it is here");
-	if (!atomic_load(&h->start_vm) ||
-	    !qmp_once(v->cfg.qmp, "cont", NULL, NULL, "the VM is here, but paused"))
-		atomic_store(&h->handover, HANDOVER_DONE);
+	atomic_store(&h->handover,
+		     atomic_load(&h->start_vm) ? HANDOVER_COMMITTED : HANDOVER_DONE);
+	order_start(&v->order);
 }

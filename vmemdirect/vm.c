@@ -323,7 +323,8 @@ int vm_open(const struct config *cfg, struct vm *ret)
 		attach_close(&ret->guest);
 		return r;
 	}
-	order_init(&ret->order, &ret->guest, ret->cfg.qmp, ret->aside);
+	order_init(&ret->order, &ret->guest, ret->cfg.qmp, ret->table.header,
+		   ret->aside);
 	plug_begin(&ret->plug, &ret->guest, ret->cfg.qmp, ret->aside);
 	vm_info(&ret->guest, "%s process %d: %s of memory in %s, the rest on %s",
 		ret->cfg.resume ? "again paging"
@@ -439,6 +440,8 @@ void vm_close(struct vm *v)
 	char path[sizeof(v->dir) + 16];
 
 	aside_free(v->aside);
+	if (v->state == VM_DETACHED)
+		order_end(&v->order);
 	pager_stop(v->pager, over);
 	pager_free(v->pager);
 	pin_close(v->pin);

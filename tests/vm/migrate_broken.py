@@ -282,8 +282,8 @@ def killed_loading():
     only_source(src, dst)
 
 
-def committing(*options, source_qmp=True):
-    """Killed between the word to the source and its answer."""
+def commit(*options, source_qmp=True):
+    """Up to the word to the source, which is stopped and cannot answer."""
     src, dst = guests(src_options=SMALL, dst_options=SMALL)
     receive = Receive(dst, *(("--source-qmp", src.qmp) if source_qmp else ()), *options)
     load_while_stopped(src, dst, receive)
@@ -294,8 +294,14 @@ def committing(*options, source_qmp=True):
     stop(src)
     go_on(dst)
     wait_state(receive, "committing")
-    kill(receive.child)
     check(dst.status() == "paused", "the destination must not run yet")
+    return src, dst, receive
+
+
+def committing(*options, source_qmp=True):
+    """Killed between the word to the source and its answer."""
+    src, dst, receive = commit(*options, source_qmp=source_qmp)
+    kill(receive.child)
     go_on(src)
     src.wait_migration("completed")
     check(src.status() == "postmigrate" and dst.status() == "paused", "nobody runs before the resume")
@@ -318,6 +324,38 @@ def killed_committing_silent():
     wait_until(lambda: "stays paused here" in receive.text(), "the advice", 60)
     check(dst.status() == "paused", dst.status())
     dst("cont")
+    only_destination(src, dst)
+
+
+def committed():
+    """The source has given the VM up; the destination is silent when it is told to run it."""
+    src, dst, receive = commit()
+    stop(dst)
+    go_on(src)
+    receive.wait_for("it is told until it does", 120)
+    check(state(receive) == "committed", receive.status()["migration"])
+    check(not receive.status()["migration"]["started"], "it cannot run yet")
+    check(receive.status()["trouble"]["vm_order"] == "VM told to go on, QEMU has not answered", receive.status()["trouble"])
+    check(src.migration() == "completed" and src.status() == "postmigrate", src.status())
+    return src, dst, receive
+
+
+@test("a destination that is silent when it is to be started is told again, until the VM runs")
+def silent_at_start():
+    src, dst, receive = committed()
+    check(receive.status()["state"] == "paged", "its pages are served meanwhile")
+    go_on(dst)
+    only_destination(src, dst)
+    wait_state(receive, "done")
+    check(receive.status()["migration"]["started"] and receive.status()["trouble"]["vm_order"] == "", receive.status())
+
+
+@test("the router killed while the destination is silent: the resume starts the VM")
+def killed_committed():
+    src, dst, receive = committed()
+    kill(receive.child)
+    go_on(dst)
+    resume(receive)
     only_destination(src, dst)
 
 

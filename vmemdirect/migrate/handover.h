@@ -10,7 +10,7 @@
  *	LOADING    source (*)   memory is complete, the device state is on its way
  *	LOADED     source       the destination has loaded all of it, and is paused
  *	COMMITTING one of both  the source is being told: from here it may give up
- *	COMMITTED  destination  the source has given up
+ *	COMMITTED  destination  the source has given up; it is started here
  *	DONE       destination  it runs (or stays paused, as it was)
  *	FAILED     source       the destination must never run
  *	UNCLEAR    one of both  the source can't be asked: it stays paused here
@@ -20,8 +20,10 @@
  * start by itself (QMP "stop" while it waits), so that loading does not run it.
  *
  * So before COMMITTING every end, a kill of this process included, leaves the VM with
- * the source; after COMMITTED with the destination; and in between only the source
- * knows: it is asked, or its connection's orderly end is taken for the answer.
+ * the source; from COMMITTED on with the destination; and in between only the source
+ * knows: it is asked, or its connection's orderly end is taken for the answer. It is
+ * COMMITTED for as long as the destination was not seen to run: whoever finds that in a
+ * journal starts it.
  */
 #ifndef VMEMDIRECT_MIGRATE_HANDOVER_H
 #define VMEMDIRECT_MIGRATE_HANDOVER_H

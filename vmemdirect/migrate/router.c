@@ -447,8 +447,10 @@ static void one_source(struct router *r)
 
 static bool over(const struct router *r)
 {
-	return router_state(r) == HANDOVER_DONE || router_state(r) == HANDOVER_FAILED ||
-	       router_state(r) == HANDOVER_UNCLEAR;
+	enum handover s = router_state(r);
+
+	return s == HANDOVER_COMMITTED || s == HANDOVER_DONE || s == HANDOVER_FAILED ||
+	       s == HANDOVER_UNCLEAR;
 }
 
 static void *router_main(void *arg)
@@ -554,7 +556,6 @@ void router_get_stats(const struct router *r, struct router_stats *ret)
 		.forwarded_bytes = atomic_load(&r->forwarded),
 		.receive_ns = !began ? 0 : (done ? done : clock_ns()) - began,
 		.downtime_ns = loaded && done ? loaded - done : 0,
-		.started = atomic_load(&r->started),
 	};
 	if (p)
 		place_get_stats(p, &ret->place);

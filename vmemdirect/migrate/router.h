@@ -35,7 +35,9 @@ struct router_ops {
 	void (*moved)(void *arg, enum handover state, bool start);
 	/* Asks the source how its migration ended, waiting for the end of it. */
 	enum router_source (*ask_source)(void *arg);
-	/* The destination is the VM now. Logs its failures. */
+	/* The destination is the VM now: start it. 0: it runs. -errno: not yet; who is
+	 * asked goes on trying, and notes DONE, when the router has ended. Logs its
+	 * failures. */
 	int (*start_vm)(void *arg);
 	void *arg;
 };
@@ -57,14 +59,14 @@ struct router_stats {
 	uint64_t received_bytes, forwarded_bytes;
 	uint64_t receive_ns; /* since the source connected, until the memory was here */
 	uint64_t downtime_ns; /* from the last byte of memory to the acknowledgement */
-	bool started;         /* the VM was started here */
 };
 
 /* Starts to listen. `g`, `t`, `tier` are borrowed until router_free. */
 int router_start(const struct router_cfg *cfg, const struct guest *g,
 		 struct page_table *t, struct tier *tier, struct router **ret);
 
-/* Readable when the state has become DONE, FAILED or UNCLEAR: router_free may follow. */
+/* Readable when the state has become DONE, FAILED, UNCLEAR, or COMMITTED for good (a
+ * destination that does not run yet): router_free may follow. */
 int router_event_fd(const struct router *r);
 
 /* Breaks off, where the source still has the VM; else lets it end. */

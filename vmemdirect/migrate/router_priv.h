@@ -53,7 +53,6 @@ struct router {
 	char why[320];
 
 	_Atomic uint64_t received, forwarded, began_ns, complete_ns, loaded_ns;
-	_Atomic bool started;
 };
 
 /* ---- router.c ---- */

@@ -156,7 +156,6 @@ void router_hand_over(struct router *r)
 	router_move(r, ask_source(r));
 	if (router_state(r) != HANDOVER_COMMITTED)
 		return;
-	if (r->start)
-		atomic_store(&r->started, !r->cfg.ops.start_vm(r->cfg.ops.arg));
-	router_move(r, HANDOVER_STARTED);
+	if (!r->start || !r->cfg.ops.start_vm(r->cfg.ops.arg))
+		router_move(r, HANDOVER_STARTED);
 }
