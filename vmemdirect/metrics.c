@@ -62,8 +62,8 @@ static const struct metric {
 	  "read_errors", "kind", "read", 1 },
 	{ "tier_errors_total", "", "", "trouble", "write_errors", "kind", "write", 1 },
 	{ "tier_errors_total", "", "", "trouble", "bad_hashes", "kind", "checksum", 1 },
-	{ "degraded_pages", "gauge", "Pages on exports with one copy left or none.", "tier",
-	  "degraded_pages", NULL, NULL, 1 },
+	{ "degraded_pages", "gauge", "Pages on exports with one copy left or none.",
+	  "tier", "degraded_pages", NULL, NULL, 1 },
 	{ "lost_pages_total", "counter", "Pages that could not be read when wanted.",
 	  "trouble", "lost_pages", NULL, NULL, 1 },
 };
