@@ -83,14 +83,23 @@ static void resets_when_it_hangs_up(void **state)
 
 static void resets_when_it_is_killed(void **state)
 {
-	pid_t child = fork();
-	int peer;
+	int begun[2], peer;
+	pid_t child;
+	char byte;
 
+	assert_int_equal(pipe(begun), 0);
+	child = fork();
 	if (!child) {
 		begin();
-		pause();
+		if (write(begun[1], "k", 1) == 1)
+			pause();
+		_exit(1);
 	}
 	peer = accept(listener, NULL, NULL);
+	/* (Accepted is sooner than the call that connects returns.) */
+	assert_int_equal(read(begun[0], &byte, 1), 1);
+	close(begun[0]);
+	close(begun[1]);
 	kill(child, SIGKILL);
 	check_reset(peer);
 	waitpid(child, NULL, 0);
