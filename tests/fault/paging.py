@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 # flavour: asan tsan
-# timeout: 600
+# timeout: 1200
 """A paged process keeps every byte whatever fails below it, and whenever its daemon is killed."""
 import http.client
 import json

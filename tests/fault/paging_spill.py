@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 # flavour: asan tsan
-# timeout: 600
+# timeout: 1200
 """Pages on exports of memservers: every byte is kept whatever becomes of the sub-hosts."""
 import os
 import re
