@@ -12,11 +12,12 @@ NOISE_SECONDS = 0.5  # an event each: a client that waits for its answer is neve
 
 class Monitor:
     """QMP on a socket of its own, of a VM with one memory backend of that size. withhold(): these commands
-    get no answer until release(); "greeting": not even that. `asked`: all commands that came."""
+    get no answer until release(); "greeting": not even that. `asked`: all commands that came, `calls`:
+    how many connections."""
 
     def __init__(self, name="monitor", size=64 * MIB):
         self.path, self.size = f"{T}/{name}.qmp", size
-        self.withheld, self.asked, self.running = set(), [], True
+        self.withheld, self.asked, self.running, self.calls = set(), [], True, 0
         self.released = threading.Event()
         self.listener = socket.socket(socket.AF_UNIX)
         self.listener.bind(self.path)
@@ -41,6 +42,7 @@ class Monitor:
                 client, _ = self.listener.accept()
             except OSError:
                 return
+            self.calls += 1
             threading.Thread(target=self.talk, args=(client,), daemon=True).start()
 
     def wait(self, word, say):

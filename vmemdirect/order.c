@@ -48,9 +48,15 @@ static bool must_start(const struct order *o)
 	       atomic_load(&o->journal->start_vm);
 }
 
+/* A stop that was sent may hold, whether it was answered or not. */
+static bool may_hold(const struct order *o)
+{
+	return atomic_load(&o->journal->stopped);
+}
+
 static bool must_go_on(const struct order *o)
 {
-	return o->may_hold || must_start(o);
+	return may_hold(o) || must_start(o);
 }
 
 /*
@@ -63,7 +69,7 @@ static void try_stop(struct order *o)
 	struct qmp *q = NULL;
 	int r;
 
-	if (o->may_hold && order_state(o) != ORDER_CONT_ASKED)
+	if (may_hold(o) && order_state(o) != ORDER_CONT_ASKED)
 		return;
 	move(o, ORDER_STOP_ASKED);
 	r = qmp_open(o->qmp, &q);
@@ -72,7 +78,7 @@ static void try_stop(struct order *o)
 		return;
 	}
 	if (atomic_load(&o->stop)) {
-		o->may_hold = true;
+		atomic_store(&o->journal->stopped, 1);
 		r = qmp_command(q, "stop", NULL, NULL);
 		if (!r)
 			move(o, ORDER_STOPPED);
@@ -81,7 +87,7 @@ static void try_stop(struct order *o)
 				      "it is there");
 		else
 			complain(o, "stop", q, r);
-		o->may_hold = !r || r == -ETIMEDOUT;
+		atomic_store(&o->journal->stopped, !r || r == -ETIMEDOUT);
 	}
 	qmp_close(q);
 }
@@ -106,7 +112,7 @@ static int try_continue(struct order *o)
 
 	if (!r)
 		r = qmp_command(q, "cont", NULL, NULL);
-	if (!r && o->may_hold)
+	if (!r && may_hold(o))
 		nap(SETTLE_NS); /* the stop may come after the order to go on */
 	if (!r)
 		r = check_runs(q);
@@ -126,7 +132,8 @@ static int go_on(struct order *o)
 		return r;
 	if (must_start(o))
 		atomic_store(&o->journal->handover, HANDOVER_DONE);
-	o->may_hold = o->complained = false;
+	atomic_store(&o->journal->stopped, 0);
+	o->complained = false;
 	move(o, ORDER_NONE);
 	vm_note(o->g, "the VM goes on");
 	return 0;
@@ -154,6 +161,8 @@ void order_init(struct order *o, const struct guest *g, const char *qmp,
 {
 	*o = (struct order){ .g = g, .qmp = qmp, .journal = journal, .aside = aside };
 	o->job = (struct aside_job){ .work = obey, .arg = o };
+	if (may_hold(o)) /* (of one that was killed: who knows whether it stands) */
+		move(o, ORDER_CONT_ASKED);
 }
 
 static void wish(struct order *o, bool stop)

@@ -6,8 +6,9 @@
  * that its monitor needs.
  *
  * It is told to go on until it runs, however long QEMU is silent; other jobs of the
- * aside come between. So a VM that was handed over (COMMITTED in the journal, and to be
- * started) is started for certain; then it is DONE there.
+ * aside come between. What is owed to it stands in the journal, so that a resume knows
+ * it: it was told to stop (`stopped`, set before and cleared when it runs again), or was
+ * handed over and is to be started (COMMITTED, then DONE).
  */
 #ifndef VMEMDIRECT_ORDER_H
 #define VMEMDIRECT_ORDER_H
@@ -32,9 +33,9 @@ struct order {
 	struct page_header *journal; /* borrowed */
 	struct aside *aside;         /* borrowed */
 	struct aside_job job;
-	_Atomic bool stop;         /* the wish: main thread */
-	_Atomic int state;         /* the aside */
-	bool may_hold, complained; /* the aside: a "stop" has been sent; said already */
+	_Atomic bool stop; /* the wish: main thread */
+	_Atomic int state; /* the aside */
+	bool complained;   /* the aside: said already */
 };
 
 void order_init(struct order *o, const struct guest *g, const char *qmp,
@@ -44,8 +45,8 @@ void order_init(struct order *o, const struct guest *g, const char *qmp,
 void order_stop(struct order *o);
 void order_continue(struct order *o);
 
-/* The journal says COMMITTED: start it, if that is ours, as soon as no stop is wished.
- * Any thread. */
+/* What the journal says is owed to it, as soon as no stop is wished: of a VM that was
+ * handed over, or is resumed. Any thread. */
 void order_start(struct order *o);
 
 /* When the aside has ended, of a VM that is left: what it was not told yet is told now.

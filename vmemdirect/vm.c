@@ -325,6 +325,9 @@ int vm_open(const struct config *cfg, struct vm *ret)
 	}
 	order_init(&ret->order, &ret->guest, ret->cfg.qmp, ret->table.header,
 		   ret->aside);
+	/* Which page was lost is not known any more: who wants it tells again. */
+	if (ret->cfg.resume)
+		order_start(&ret->order);
 	plug_begin(&ret->plug, &ret->guest, ret->cfg.qmp, ret->aside);
 	vm_info(&ret->guest, "%s process %d: %s of memory in %s, the rest on %s",
 		ret->cfg.resume ? "again paging"

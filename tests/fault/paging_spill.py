@@ -166,6 +166,65 @@ def stop_overtaken():
     monitor.close()
 
 
+@spilled("the daemon is killed while the VM is stopped for a lost page: the resumed one lets the VM go on")
+def killed_while_stopped():
+    for silent, away in ((False, False), (True, False), (False, True)):
+        host, monitor = SubHost(), Monitor()
+        process, daemon = paged("--qmp", monitor.path, *host.spill())
+        wait_rested(daemon)
+        if silent:
+            monitor.withhold("stop")
+        host.kill()
+        process.send("verify")
+        wait_order(daemon, "VM stop asked, QEMU has not answered" if silent else "VM stopped")
+        daemon.kill()
+        monitor.release()
+        wait_until(lambda: not monitor.running, "the VM to stop")
+        if not away:
+            host.start()
+        before = monitor.asked.count("stop")
+        daemon = daemon.resume()
+        if away:
+            wait_until(lambda: monitor.asked.count("stop") > before, "another stop", 120, daemon.child)
+            wait_order(daemon, "VM stopped")
+            host.start()
+        check(process.answer() == "ok", "verify")
+        wait_order(daemon, "")
+        check(monitor.running, monitor.asked)
+        # Nothing is left in the journal: who pauses the VM now has it paused.
+        monitor.running = False
+        daemon.kill()
+        told = monitor.asked.count("cont")
+        daemon = daemon.resume()
+        process.expect("verify")
+        finish(process, daemon, host)
+        check(monitor.asked.count("cont") == told and not monitor.running, monitor.asked)
+        monitor.close()
+
+
+@spilled("a VM that is detached just when its lost page is back is not left stopped")
+def detached_while_stopped():
+    host, monitor = SubHost(), Monitor()
+    process, daemon = paged("--qmp", monitor.path, *host.spill())
+    wait_rested(daemon)
+    host.kill()
+    process.send("verify")
+    wait_order(daemon, "VM stopped")
+    monitor.withhold("greeting")
+    host.start()
+    check(process.answer() == "ok", "verify")
+    daemon.order("detach", "--no-wait")
+    wait_said(daemon, "all pages are back")
+    calls = monitor.calls
+    wait_until(lambda: monitor.calls > calls, "another attempt, at the end", 60, daemon.child)
+    check(not monitor.running, monitor.asked)
+    monitor.release()
+    check(daemon.child.wait(120) == 0, daemon.text())
+    check(monitor.running, monitor.asked)
+    process.expect("verify")
+    monitor.close()
+
+
 @spilled("a sub-host that stands still is dropped, what it was sent is not mixed up with what comes later")
 def stopped():
     host = SubHost()

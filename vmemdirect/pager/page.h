@@ -92,6 +92,10 @@ struct page_header {
 	 * restart needs to bring it to its end. */
 	_Atomic uint32_t handover, start_vm;
 	char source_qmp_path[PAGE_NAME_MAX];
+	/* QEMU was or is about to be told to stop for a page that was lost, and does not
+	 * run again yet (order.h). What is added stands here, at the end: in a journal
+	 * that is older it is zero, and `version` stays. */
+	_Atomic uint32_t stopped;
 };
 
 struct page_table {
