@@ -13,16 +13,20 @@ NOISE_SECONDS = 0.5  # an event each: a client that waits for its answer is neve
 class Monitor:
     """QMP on a socket of its own, of a VM with one memory backend of that size. withhold(): these commands
     get no answer until release(); "greeting": not even that. `asked`: all commands that came, `calls`:
-    how many connections."""
+    how many connections. `status`: what query-status says; a test may change it, as somebody else might."""
 
     def __init__(self, name="monitor", size=64 * MIB):
         self.path, self.size = f"{T}/{name}.qmp", size
-        self.withheld, self.asked, self.running, self.calls = set(), [], True, 0
+        self.withheld, self.asked, self.status, self.calls = set(), [], "running", 0
         self.released = threading.Event()
         self.listener = socket.socket(socket.AF_UNIX)
         self.listener.bind(self.path)
         self.listener.listen(64)
         threading.Thread(target=self.serve, daemon=True).start()
+
+    @property
+    def running(self):
+        return self.status == "running"
 
     def withhold(self, *words):
         self.released.clear()
@@ -66,7 +70,8 @@ class Monitor:
             pass
 
     def answer(self, command):
-        if command in ("stop", "cont"):
-            self.running = command == "cont"
+        if command in ("stop", "cont"):  # as QEMU does, whoever asks and whatever it was
+            self.status = "running" if command == "cont" else "paused" if self.running else self.status
         memory = [{"id": "mem0", "size": self.size, "share": True}]
-        return {"query-memdev": memory, "query-name": {}, "query-status": {"running": self.running}}.get(command, {})
+        return {"query-memdev": memory, "query-name": {}, 
+                "query-status": {"running": self.running, "status": self.status}}.get(command, {})

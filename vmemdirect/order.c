@@ -7,6 +7,7 @@
 #include "vmemdirect/order.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -30,21 +31,23 @@ static void nap(uint64_t ns)
 	nanosleep(&t, NULL);
 }
 
-/* Once for each wish. `q`: who answered, or NULL. */
-static void complain(struct order *o, const char *what, const struct qmp *q, int r)
+/* ---- what it is about ---- */
+
+static enum handover handed_over(const struct order *o)
 {
-	if (!o->complained)
-		vm_warn(o->g, "QEMU could not be told to %s: %s; told again", what,
-			r == -EREMOTEIO ? qmp_why(q)
-			: r == -EAGAIN  ? "it does not do it"
-					: strerror(-r));
-	o->complained = true;
+	return (enum handover)atomic_load(&o->journal->handover);
+}
+
+/* As far as whose it is goes: in between it is stopped and started by the hand-over. */
+static bool is_ours(const struct order *o)
+{
+	return handed_over(o) == HANDOVER_NONE || handed_over(o) == HANDOVER_DONE;
 }
 
 /* It was handed over, and nobody else starts it. */
 static bool must_start(const struct order *o)
 {
-	return atomic_load(&o->journal->handover) == HANDOVER_COMMITTED &&
+	return handed_over(o) == HANDOVER_COMMITTED &&
 	       atomic_load(&o->journal->start_vm);
 }
 
@@ -56,78 +59,119 @@ static bool may_hold(const struct order *o)
 
 static bool must_go_on(const struct order *o)
 {
-	return may_hold(o) || must_start(o);
+	return must_start(o) || (is_ours(o) && may_hold(o));
+}
+
+/* ---- QEMU ---- */
+
+static int ask_status(struct qmp *q, char *ret, size_t len)
+{
+	json_object *o = NULL, *s;
+	int r = qmp_command(q, "query-status", NULL, &o);
+
+	if (!r && !json_object_object_get_ex(o, "status", &s))
+		r = -EPROTO;
+	if (!r)
+		snprintf(ret, len, "%s", json_object_get_string(s));
+	json_object_put(o);
+	return r;
+}
+
+/* Once for each wish. `q`: who answered, or NULL. */
+static void complain(struct order *o, const char *what, const struct qmp *q, int r)
+{
+	if (!o->complained)
+		vm_warn(o->g, "QEMU could not be told to %s: %s; told again", what,
+			r == -EREMOTEIO ? qmp_why(q)
+			: r == -EAGAIN  ? "the VM neither runs nor is paused"
+					: strerror(-r));
+	o->complained = true;
+}
+
+/*
+ * A VM that does not run is not stopped: whoever stopped it, or has not started it yet,
+ * lets it go on, and nobody else. (Who pauses it after this look is not seen.)
+ */
+static void stop_if_runs(struct order *o, struct qmp *q)
+{
+	char was[32];
+	int r = ask_status(q, was, sizeof(was));
+
+	if (!r && strcmp(was, "running") != 0) {
+		if (!may_hold(o) && !o->complained)
+			vm_note(o->g, "the VM did not run (%s) and is left so", was);
+		o->complained = true;
+		move(o, may_hold(o) ? ORDER_STOPPED : ORDER_NONE);
+		return;
+	}
+	if (!r) {
+		move(o, ORDER_STOP_ASKED);
+		atomic_store(&o->journal->stopped, 1);
+		r = qmp_command(q, "stop", NULL, NULL);
+		atomic_store(&o->journal->stopped, !r || r == -ETIMEDOUT);
+	}
+	if (!r)
+		move(o, ORDER_STOPPED);
+	else if (may_hold(o))
+		vm_note(o->g,
+			"a processor waits for the page: QEMU stops when it is there");
+	else
+		complain(o, "stop", q, r);
 }
 
 /*
  * QEMU answers "stop" when all processors stand. One that waits for the page that is lost
  * does so only when it has got it: then there is no answer now, but the order holds. Where
- * it does not even greet, nothing was said: it is tried again with the next wish.
+ * it does not even say whether it runs, nothing was said: it is tried again with the next
+ * wish.
  */
 static void try_stop(struct order *o)
 {
 	struct qmp *q = NULL;
 	int r;
 
-	if (may_hold(o) && order_state(o) != ORDER_CONT_ASKED)
+	if (!is_ours(o) || (may_hold(o) && order_state(o) != ORDER_CONT_ASKED))
 		return;
-	move(o, ORDER_STOP_ASKED);
+	if (!may_hold(o))
+		move(o, ORDER_STOP_ASKED);
 	r = qmp_open(o->qmp, &q);
-	if (r < 0) {
+	if (r < 0)
 		complain(o, "stop", q, r);
-		return;
-	}
-	if (atomic_load(&o->stop)) {
-		atomic_store(&o->journal->stopped, 1);
-		r = qmp_command(q, "stop", NULL, NULL);
-		if (!r)
-			move(o, ORDER_STOPPED);
-		else if (r == -ETIMEDOUT)
-			vm_note(o->g, "a processor waits for the page: QEMU stops when "
-				      "it is there");
-		else
-			complain(o, "stop", q, r);
-		atomic_store(&o->journal->stopped, !r || r == -ETIMEDOUT);
-	}
+	else if (atomic_load(&o->stop))
+		stop_if_runs(o, q);
 	qmp_close(q);
 }
 
-static int check_runs(struct qmp *q)
+/*
+ * One attempt. 0: it runs. -EAGAIN: not yet. -errno. Our stop, and a hand-over, leave it
+ * "paused"; what is anything else (it has migrated away, or failed) is not to be run.
+ */
+static int try_continue(struct order *o, struct qmp *q)
 {
-	json_object *o = NULL, *running;
-	int r = qmp_command(q, "query-status", NULL, &o);
+	char is[32];
+	int r = ask_status(q, is, sizeof(is));
 
-	if (!r && (!json_object_object_get_ex(o, "running", &running) ||
-		   !json_object_get_boolean(running)))
-		r = -EAGAIN;
-	json_object_put(o);
-	return r;
-}
-
-/* One attempt: 0: it runs; -EAGAIN: it was told to, and does not; -errno. */
-static int try_continue(struct order *o)
-{
-	struct qmp *q = NULL;
-	int r = qmp_open(o->qmp, &q);
-
-	if (!r)
+	if (!r && !strcmp(is, "paused"))
 		r = qmp_command(q, "cont", NULL, NULL);
 	if (!r && may_hold(o))
 		nap(SETTLE_NS); /* the stop may come after the order to go on */
 	if (!r)
-		r = check_runs(q);
-	if (r < 0)
-		complain(o, "go on (cont)", q, r);
-	qmp_close(q);
-	return r;
+		r = ask_status(q, is, sizeof(is));
+	return r < 0 ? r : strcmp(is, "running") ? -EAGAIN : 0;
 }
 
 static int go_on(struct order *o)
 {
+	struct qmp *q = NULL;
 	int r;
 
 	move(o, ORDER_CONT_ASKED);
-	r = try_continue(o);
+	r = qmp_open(o->qmp, &q);
+	if (!r)
+		r = try_continue(o, q);
+	if (r < 0)
+		complain(o, "go on (cont)", q, r);
+	qmp_close(q);
 	if (r < 0)
 		return r;
 	if (must_start(o))
@@ -138,6 +182,8 @@ static int go_on(struct order *o)
 	vm_note(o->g, "the VM goes on");
 	return 0;
 }
+
+/* ---- the wish ---- */
 
 static void obey(void *arg)
 {
@@ -202,7 +248,8 @@ void order_end(struct order *o)
 		if (!r)
 			return;
 	}
-	vm_err(o->g, "the VM is left paused, QEMU could not be told to go on: cont");
+	vm_err(o->g, "the VM is left without having been seen to run: if it is paused, "
+		     "and nobody else has it, cont");
 }
 
 enum order_state order_state(const struct order *o)

@@ -5,6 +5,12 @@
  * its time: a processor that waits for the very page that is lost may hold the lock
  * that its monitor needs.
  *
+ * Only a VM that runs is told to stop, and only one that was stopped by us, or is to be
+ * started after a hand-over, to go on: one that somebody else has paused, or that waits
+ * for a migration, stays as it is. While it is not clear whose the VM is (a hand-over
+ * that is neither NONE nor DONE in the journal) it is told nothing, but to start when
+ * that has come to COMMITTED.
+ *
  * It is told to go on until it runs, however long QEMU is silent; other jobs of the
  * aside come between. What is owed to it stands in the journal, so that a resume knows
  * it: it was told to stop (`stopped`, set before and cleared when it runs again), or was
@@ -23,7 +29,7 @@
 enum order_state {
 	ORDER_NONE,       /* nothing was asked, or what was is over */
 	ORDER_STOP_ASKED, /* no answer yet */
-	ORDER_STOPPED,
+	ORDER_STOPPED,    /* by us */
 	ORDER_CONT_ASKED, /* it does not run yet */
 };
 

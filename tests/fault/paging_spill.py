@@ -166,6 +166,35 @@ def stop_overtaken():
     monitor.close()
 
 
+@spilled("a VM that somebody else has paused, or that waits for a migration, is neither stopped nor let go on")
+def paused_by_others():
+    host, monitor = SubHost(), Monitor()
+    process, daemon = paged("--qmp", monitor.path, *host.spill())
+    wait_rested(daemon)
+    for number, status in enumerate(("paused", "inmigrate", "postmigrate"), 1):
+        monitor.status = status
+        host.kill()
+        process.send("verify")
+        wait_said(daemon, f"the VM did not run ({status}) and is left so")
+        check(not daemon.status()["trouble"]["vm_stopped"] and not daemon.status()["trouble"]["vm_order"], daemon.status())
+        host.start()
+        check(process.answer() == "ok", "verify")
+        wait_until(lambda: daemon.text().count("the page could be read after all") >= number, "the page", 120, daemon.child)
+    # One that migrates away while it stands for a page is let go on nowhere.
+    monitor.status = "running"
+    host.kill()
+    process.send("verify")
+    wait_order(daemon, "VM stopped")
+    monitor.status = "postmigrate"
+    host.start()
+    check(process.answer() == "ok", "verify")
+    wait_said(daemon, "the VM neither runs nor is paused")
+    check(monitor.asked.count("stop") == 1 and "cont" not in monitor.asked, monitor.asked)
+    check(daemon.verb("detach").returncode == 0 and daemon.child.wait(120) == 0, daemon.text())
+    check("cont" not in monitor.asked and monitor.status == "postmigrate", monitor.asked)
+    monitor.close()
+
+
 @spilled("the daemon is killed while the VM is stopped for a lost page: the resumed one lets the VM go on")
 def killed_while_stopped():
     for silent, away in ((False, False), (True, False), (False, True)):
@@ -192,7 +221,7 @@ def killed_while_stopped():
         wait_order(daemon, "")
         check(monitor.running, monitor.asked)
         # Nothing is left in the journal: who pauses the VM now has it paused.
-        monitor.running = False
+        monitor.status = "paused"
         daemon.kill()
         told = monitor.asked.count("cont")
         daemon = daemon.resume()
