@@ -67,15 +67,15 @@ class Vm(Guest):
     def object(self):
         return open(memory_object(self.pid), "r+b", buffering=0)
 
-    def fill(self, seed=1):
-        """Random pages, a quarter of them zero, some in runs."""
+    def fill(self, seed=1, zero=.25):
+        """Random pages, such a part of them zero, some in runs."""
         rng = random.Random(seed)
         with self.object() as o:
             at = 0
             while at < self.bytes // PAGE:
                 n = min(rng.choice((1, 2, 7, 40, 300)), self.bytes // PAGE - at)
                 o.seek(at * PAGE)
-                o.write(bytes(n * PAGE) if rng.random() < .25 else rng.randbytes(n * PAGE))
+                o.write(bytes(n * PAGE) if rng.random() < zero else rng.randbytes(n * PAGE))
                 at += n
 
     def memory(self):

@@ -60,6 +60,20 @@ def composed():
     diag(f"{said} {used}")
 
 
+@spilled("a VM without zero pages lands where memory and sub-host only just hold it, and no byte differs")
+def just_fits():
+    host = SubHost("49M")  # of 64, with 16 less the head-room in memory
+    src, dst, receive = stopped("q35", *spill(host), ssd="")
+    src.fill(2, zero=0)
+    src.migrate_to(receive.port)
+    check(src.wait_migration("completed", "failed") == "completed", receive.text())
+    receive.wait_migrated()
+    no_paging(receive.status())
+    receive.verb("set", "--ram", "70M")
+    receive.detach()
+    same(src.memory(), dst.memory())
+
+
 @spilled("a pc VM on two sub-hosts without an SSD: one dies while the memory comes in, and no byte differs")
 def mirrored_stopped():
     a, b = SubHost(), SubHost()

@@ -242,6 +242,22 @@ static int to_tier(struct place *p, uint64_t pfn, const uint8_t *bytes)
 	return g->io.nr_pages == GATHER_PAGES ? close_gather(p) : p->error;
 }
 
+/* It moves to RAM, or is zero. On a tier that is small another page may need its slot
+ * before the barrier; what is being written of it is waited for. */
+static int leave_tier(struct place *p, uint64_t pfn)
+{
+	const struct gather *g = p->open;
+
+	if (!tier_is_small(p->queue->tier))
+		return p->error;
+	if (g && pfn - g->io.pfn < g->io.nr_pages && close_gather(p) < 0)
+		return p->error;
+	while (overlaps_writes(p, pfn, 1))
+		wait_some(p);
+	tier_forget(p->queue->tier, pfn, 1);
+	return p->error;
+}
+
 /* ---- which ---- */
 
 /* Was it sent before? */
@@ -271,6 +287,8 @@ int place_page(struct place *p, uint64_t pfn, const uint8_t *bytes)
 		count(&p->in_ram, 1);
 		count(&p->history_ram, p->age && !again);
 		count(&p->promoted, at == PAGER_ON_TIER);
+		if (at == PAGER_ON_TIER && leave_tier(p, pfn) < 0)
+			return p->error;
 		return to_ram(p, pfn, bytes);
 	}
 	count(&p->again_on_tier, at == PAGER_ON_TIER);
@@ -298,6 +316,8 @@ int place_zero(struct place *p, uint64_t pfn)
 		if (!r)
 			r = punch(p, pfn, 1);
 		atomic_fetch_sub(&p->in_ram, 1);
+	} else {
+		r = leave_tier(p, pfn);
 	}
 	pager_adopt_zero(p->t, pfn);
 	return r < 0 ? fail(p, r) : 0;
@@ -367,7 +387,7 @@ int place_new(const struct guest *g, struct page_table *t, struct tier *tier,
 		return r;
 	p->g = g;
 	p->t = t;
-	rule_init(&p->rule, pager_room(limit_pages), t->nr_pages);
+	rule_init(&p->rule, pager_room(limit_pages), t->nr_pages, tier->room_pages);
 	p->sent = calloc(t->nr_pages, 1);
 	p->buffers = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
 			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);

@@ -6,10 +6,20 @@
 #include <stdlib.h>
 #include <string.h>
 
-void rule_init(struct rule *r, uint64_t room, uint64_t nr_pages)
+/* What is not kept for pages that are sent again; all of it where the tier needs that. */
+static uint64_t first_room(const struct rule *r, uint64_t kept)
 {
-	*r = (struct rule){ .room = room };
-	r->first_room = room >= nr_pages ? room : room - room / 4;
+	uint64_t first = r->room - kept;
+
+	return first < r->least_room ? r->least_room : first;
+}
+
+void rule_init(struct rule *r, uint64_t room, uint64_t nr_pages, uint64_t tier_pages)
+{
+	uint64_t least = tier_pages < nr_pages ? nr_pages - tier_pages : 0;
+
+	*r = (struct rule){ .room = room, .least_room = least < room ? least : room };
+	r->first_room = first_room(r, room >= nr_pages ? 0 : room / 4);
 }
 
 void rule_fini(struct rule *r)
@@ -31,7 +41,7 @@ int rule_learn(struct rule *r, const struct guest *g, const uint8_t *age,
 				 g->block[i].size_bytes >> GUEST_PAGE_SHIFT,
 				 chunk_pages);
 	if (r->room < g->nr_pages)
-		r->first_room = r->room - r->room / 8;
+		r->first_room = first_room(r, r->room / 8);
 	threshold_find(score, g->nr_pages, r->first_room, &r->by);
 	r->equal_room = r->by.equal_room;
 	free(r->score);

@@ -5,7 +5,8 @@
  * quarters of the room are used; the last quarter is for pages that are sent again,
  * which the guest writes to. With the source's access history: by threshold.h, into
  * seven eighths of the room; an eighth is for pages that were cold and are sent again.
- * Where the whole VM fits, all goes to RAM. Pure; router's thread.
+ * Where the whole VM fits, all goes to RAM; where the tier is small, at least what it
+ * cannot hold. Pure; router's thread.
  */
 #ifndef VMEMDIRECT_MIGRATE_RULE_H
 #define VMEMDIRECT_MIGRATE_RULE_H
@@ -18,13 +19,14 @@
 
 struct rule {
 	uint64_t room;       /* pages that may be in RAM */
+	uint64_t least_room; /* of these, have to be: the tier cannot hold them */
 	uint64_t first_room; /* of these, for pages that come for the first time */
 	uint8_t *score;      /* owned: of each page; NULL: no history */
 	struct threshold by; /* as it was found */
 	uint64_t equal_room; /* what is left of by.equal_room */
 };
 
-void rule_init(struct rule *r, uint64_t room, uint64_t nr_pages);
+void rule_init(struct rule *r, uint64_t room, uint64_t nr_pages, uint64_t tier_pages);
 void rule_fini(struct rule *r);
 
 /* `age` is one byte for each page of the guest, copied. A chunk of `chunk_pages` is as

@@ -334,6 +334,83 @@ static void again_with_history(void **state)
 	close_world();
 }
 
+/* ---- a tier that just holds what RAM does not ---- */
+
+static struct {
+	struct tier_ops ops;
+	bool holds[PAGES];
+	uint64_t nr, most;
+} small;
+
+static int small_submit(struct tier_queue *q, struct tier_io *io)
+{
+	for (uint64_t i = io->pfn; io->write && i < io->pfn + io->nr_pages; i++) {
+		small.nr += !small.holds[i];
+		small.holds[i] = true;
+	}
+	if (small.nr > small.most)
+		small.most = small.nr;
+	return tier_null_ops.submit(q, io);
+}
+
+static void small_forget(struct tier *t, uint64_t pfn, uint32_t nr_pages)
+{
+	for (uint64_t i = pfn; i < pfn + nr_pages; i++) {
+		small.nr -= small.holds[i];
+		small.holds[i] = false;
+	}
+}
+
+static void open_small(void)
+{
+	open_world(LIMIT);
+	place_free(w.p);
+	memset(&small, 0, sizeof(small));
+	small.ops = tier_null_ops;
+	small.ops.submit = small_submit;
+	small.ops.forget = small_forget;
+	w.tier->ops = &small.ops;
+	w.tier->room_pages = PAGES - pager_room(LIMIT);
+	assert_int_equal(place_new(&w.g, &w.t, w.tier, LIMIT, &w.p), 0);
+}
+
+static void close_small(void)
+{
+	assert_int_equal(place_barrier(w.p), 0);
+	assert_true(small.most <= w.tier->room_pages);
+	for (uint64_t pfn = 0; pfn < PAGES; pfn++)
+		assert_int_equal(small.holds[pfn],
+				 pager_adopted(&w.t, pfn) == PAGER_ON_TIER);
+	verify();
+	close_world();
+}
+
+static void just_fits(void **state)
+{
+	for (unsigned int history = 0; history < 2; history++) {
+		open_small();
+		if (history)
+			learn(1, 0x40);
+		first_pass(0);
+		close_small();
+	}
+}
+
+static void just_fits_again(void **state)
+{
+	srand(5);
+	open_small();
+	first_pass(0);
+	for (unsigned int i = 0; i < EVENTS; i++) {
+		/* Many become zero, and others take their place in RAM. */
+		put((uint64_t)rand() % PAGES, (uint32_t)rand() % 2 ? i + 2 : 0,
+		    i % 256);
+		if (i % 256 == 255)
+			assert_int_equal(place_settle(w.p), 0);
+	}
+	close_small();
+}
+
 static void errors_stay(void **state)
 {
 	open_world(LIMIT);
@@ -386,6 +463,10 @@ int main(void)
 		TEST(again_with_history,
 		     "with a history too, pages that are sent again "
 		     "overwrite the copy that counts"),
+		TEST(just_fits,
+		     "a tier that just holds what RAM does not gets no more"),
+		TEST(just_fits_again, "neither when pages are sent again: what moves "
+				      "to RAM leaves it at once"),
 		TEST(errors_stay, "after an error nothing is placed any more"),
 		TEST(lost_is_seen, "an update that is dropped would be noticed"),
 	};
