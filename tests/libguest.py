@@ -132,12 +132,15 @@ class Guest:
         return lines[0]
 
     def end(self):
-        """How QEMU ended, for people: its status, or minus the signal that killed it, and why the kernel may have."""
+        """How QEMU ended, for people: its status, or minus the signal that killed it, and why the kernel may have;
+        and which end that was for the guest."""
         if None not in self.lines:
             return "it runs"
         log = subprocess.run(["dmesg"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True).stdout
         said = [line for line in log.splitlines() if "qemu" in line or "memory" in line or "kvm" in line]
-        return f"QEMU's status {self.child.wait(20)}; the kernel: {said[-8:]}"
+        how = "the guest rebooted in order: console output was lost" if self.count("reboot: Restarting system") else \
+            "the guest did not reboot in order: a panic, a triple fault, or QEMU ended by itself"
+        return f"QEMU's status {self.child.wait(20)}, {how}; the kernel: {said[-8:]}"
 
     def count(self, text):
         """How many lines of the console contain it."""
