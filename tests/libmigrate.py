@@ -145,6 +145,7 @@ class Receive:
 
     def wait_migrated(self):
         self.wait_for("migrated:")
+        wait_until(lambda: open(self.out_path).read().endswith("\n"), "the summary", 60, self.child)
         return json.loads(open(self.out_path).read())
 
     def detach(self):
