@@ -59,6 +59,7 @@ def main():
     _tests[:] = [t for t in _tests if not sys.argv[1:] or sys.argv[1] in t[0]]
     print(f"1..{len(_tests)}", flush=True)
     for number, (sentence, fn) in enumerate(_tests, 1):
+        begun = time.monotonic()
         try:
             fn()
             print(f"ok {number} - {sentence}", flush=True)
@@ -70,6 +71,7 @@ def main():
             diag(traceback.format_exc())
         finally:
             end_children()
+            diag(f"{number} took {time.monotonic() - begun:.1f} s")
     shutil.rmtree(T, ignore_errors=True)
     sys.exit(1 if failed else 0)
 

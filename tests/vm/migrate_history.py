@@ -41,6 +41,7 @@ def hot_faults(watched):
     check(receive.verb("set", "--ram", "200M").returncode == 0, receive.text())
     dst.go()
     check(dst.wait_for("pagework: verified") == f"pagework: verified {WORK * 256} pages, 0 bad", dst.lines[-3:])
+    check(dst.child.wait(60) == 0 and receive.wait_end(60) == 0, f"both end with the guest: {receive.text()}")
     if watched:
         src.child.kill()
         watch.wait_for("has the history")
