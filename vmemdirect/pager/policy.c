@@ -6,8 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define BATCH          256 /* pages unmapped or looked at in one go */
-#define SMALLEST_QUEUE 64  /* less than this is not worth a probation */
+#define BATCH           256 /* pages unmapped or looked at in one go */
+#define SMALLEST_QUEUE  64  /* less than this is not worth a probation */
+#define PROBATION_SHARE 10  /* of the resident pages, one in so many */
+#define GROW_BATCHES    8   /* by which probation grows at a time */
 
 enum { QUEUE_NONE, QUEUE_SMALL, QUEUE_MAIN, QUEUE_PROBATION };
 
@@ -279,12 +281,12 @@ static unsigned int choose_oldest(struct policy *y, uint32_t *pfn, unsigned int 
 
 unsigned int policy_choose(struct policy *y, uint32_t *pfn, unsigned int max)
 {
-	uint64_t target = policy_queued(y) / 10, looked = 0;
-	unsigned int n = 0;
+	uint64_t target = policy_queued(y) / PROBATION_SHARE, looked = 0;
+	unsigned int n = 0, grow = GROW_BATCHES;
 
 	if (y->kind == POLICY_FIFO)
 		return choose_oldest(y, pfn, max);
-	while (y->probation.len < target + max && extend_probation(y))
+	while (y->probation.len < target + max && grow-- && extend_probation(y))
 		;
 	/* Where everything is hot, something has to go all the same. */
 	while (n < max && looked < 8 * (uint64_t)max) {

@@ -9,15 +9,18 @@
  *
  * A page of small or main that may have to go is unmapped and put on probation, a
  * queue a tenth of the resident pages long; at its end either it was touched again
- * (main, and its counter goes up) or it leaves. A page that comes back soon after it
- * left (within as many evictions as main is long) goes straight to main. Pages that
- * were read ahead for a walk (PAGE_WALKED) are not unmapped, and leave at probation's
- * end in any case: who walks does not come back before they would have to go, and to
- * unmap what he has written costs 7-12 us a page (stage.h). If he does come back, they
- * go straight to main like all others.  Pages that
- * were touched more than once are passed over in main as often. So a scan goes through
- * small and probation and leaves main alone, and nothing is sampled while nothing is
- * evicted.
+ * (main, and its counter goes up) or it leaves. The longer the queue the rarer the use
+ * that it still sees, and the more pages take a minor fault to show it: a third saves
+ * 8 % of the misses of a Zipf walk, and on the recorded traces, with reading ahead,
+ * from -1 % (Zipf, compiler) to +6 % (scan). A page that comes back soon after it left
+ * (within as many evictions as main is long) goes straight to main. Probation reaches
+ * its length step by step: somebody waits for the first room. Pages that were read
+ * ahead for a walk (PAGE_WALKED) are not unmapped, and leave at probation's end in any
+ * case: who walks does not come back before they would have to go, and to unmap what
+ * he has written costs 7-12 us a page (stage.h). If he does come back, they go
+ * straight to main like all others. Pages that were touched more than once are passed
+ * over in main as often. So a scan goes through small and probation and leaves main
+ * alone, and nothing is sampled while nothing is evicted.
  *
  * Evictor's thread only; pure but for `look` and `unmap`, which tests replace.
  */

@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "vmemdirect/pager/policy.h"
@@ -29,6 +30,12 @@ static bool unmap(void *arg, const uint32_t *pfn, unsigned int n)
 		assert_true(!i || pfn[i] > pfn[i - 1]);
 		mapped_now[pfn[i]] = false;
 	}
+	unmapped += n;
+	return true;
+}
+
+static bool count_unmapped(void *arg, const uint32_t *pfn, unsigned int n)
+{
 	unmapped += n;
 	return true;
 }
@@ -257,6 +264,40 @@ static uint64_t after_migration(bool warm)
 	return faults;
 }
 
+static bool all_unmapped(void *arg, const uint32_t *pfn, unsigned int n, bool *ret)
+{
+	memset(ret, 0, n * sizeof(*ret));
+	return true;
+}
+
+/* Somebody waits for it: a tenth of a large VM is not unmapped at once. */
+static void the_first_room_in_a_large_vm_is_made_soon(void **state)
+{
+	enum { LARGE = 1 << 20 };
+	struct page *large = calloc(LARGE, sizeof(*large));
+	uint32_t out[64];
+	uint64_t most = 0;
+
+	assert_non_null(large);
+	start(POLICY_S3FIFO, true);
+	policy_init(&y, large, POLICY_S3FIFO,
+		    &(struct policy_sampler){ count_unmapped, all_unmapped, NULL });
+	for (uint32_t i = 0; i < LARGE; i++) {
+		atomic_init(&large[i].word, PAGE_RESIDENT);
+		policy_add(&y, i);
+	}
+	for (unsigned int i = 0; i < 200; i++) {
+		uint64_t before = unmapped;
+
+		assert_int_equal(policy_choose(&y, out, 64), 64);
+		if (unmapped - before > most)
+			most = unmapped - before;
+	}
+	assert_in_range(most, 64, 4096);
+	assert_in_range(y.probation.len, LARGE / 11, LARGE / 9); /* and is reached */
+	free(large);
+}
+
 static void a_warm_start_keeps_what_was_hot(void **state)
 {
 	uint64_t warm = after_migration(true), cold = after_migration(false);
@@ -277,6 +318,7 @@ int main(void)
 		cmocka_unit_test(without_sampling_it_is_a_fifo),
 		cmocka_unit_test(everything_hot_still_gives_room),
 		cmocka_unit_test(a_kept_page_is_not_lost),
+		cmocka_unit_test(the_first_room_in_a_large_vm_is_made_soon),
 		cmocka_unit_test(a_warm_start_keeps_what_was_hot),
 	};
 
