@@ -16,10 +16,11 @@ ODD = 8
 PAGE = 4096
 
 
-def qmp(path, command, **arguments):
-    """One command on a connection of its own; the answer, or {"error": ...}."""
+def qmp(path, command, seconds=60, **arguments):
+    """One command on a connection of its own; the answer, or {"error": ...}. TimeoutError: QEMU's main
+    thread does not answer so long."""
     with socket.socket(socket.AF_UNIX) as s:
-        s.settimeout(60)
+        s.settimeout(seconds)
         s.connect(path)
         file = s.makefile("r")
         file.readline()
@@ -54,10 +55,12 @@ class Vm(Guest):
     def __call__(self, command, **arguments):
         return ask(self.qmp, command, **arguments)
 
-    def status(self):
-        """What it does, "gone" when it has ended."""
+    def status(self, seconds=60):
+        """What it does, "gone" when it has ended, "silent" when its main thread does not answer."""
         try:
-            return self("query-status")["status"]
+            return self("query-status", seconds=seconds)["status"]
+        except TimeoutError:
+            return "silent"
         except (OSError, ValueError):
             return "gone"
 
