@@ -8,5 +8,5 @@ plan 1
 
 truncate -s 512M "$T/swap"
 check "a guest of KVM's moves into half of its memory while it works, and goes on there without a wrong byte" \
-	"$TOP/tests/vm/guest-run" --nested --module kvm_amd --mem 1G --cpus 2 --timeout 600 --boot-timeout 200 \
+	"$TOP/tests/vm/guest-run" --nested --module kvm_amd --mem 1G --timeout 600 --boot-timeout 200 \
 	--disk "$T/swap" -- env ACCEL=kvm SWAP=/dev/vda B="$B" "$TOP/tests/vm/_migrate_kvm.py"

@@ -9,7 +9,7 @@ truncate -s 512M "$T/swap" "$T/disk"
 
 # run_in_guest WORDS...: guest-run with a disk for the swap (tmpfs has no O_DIRECT in 6.1).
 run_in_guest() {
-	"$TOP/tests/vm/guest-run" --mem 1G --cpus 2 --timeout 500 --boot-timeout 200 \
+	"$TOP/tests/vm/guest-run" --mem 1G --timeout 500 --boot-timeout 200 \
 		--disk "$T/swap" --disk "$T/disk" "$@"
 }
 
@@ -17,5 +17,5 @@ check "a KVM guest on Linux 6.1 works in 25 % of its memory without a wrong byte
 	run_in_guest --nested --module kvm_amd -- env ACCEL=kvm SWAP=/dev/vda WORK=8 B="$B" \
 	"$TOP/tests/vm/paging_guest.py" "attached while it boots"
 check "pinned pages are told by /proc/kcore" \
-	run_in_guest -- env PIN_METHOD=kcore SWAP=/dev/vda ODIRECT=/dev/vdb B="$B" \
+	run_in_guest --cpus 2 -- env PIN_METHOD=kcore SWAP=/dev/vda ODIRECT=/dev/vdb B="$B" \
 	"$TOP/tests/fault/paging_pinned.py"

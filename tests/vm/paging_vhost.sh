@@ -8,5 +8,5 @@ plan 1
 
 truncate -s 256M "$T/swap"
 check "what vhost-net brings into pages under eviction is right" \
-	"$TOP/tests/vm/guest-run" --nested --module tun --module vhost_net --mem 768M --cpus 2 \
+	"$TOP/tests/vm/guest-run" --nested --module tun --module vhost_net --mem 768M \
 	--timeout 500 --boot-timeout 200 --disk "$T/swap" -- env B="$B" "$TOP/tests/vm/_paging_vhost.py"
