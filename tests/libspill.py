@@ -51,14 +51,14 @@ def end_servers():
     check(not any(said), f"memserver: {said}")
 
 
-def spilled(sentence):
+def spilled(sentence, tsan=True):
     def mark(fn):
         def run():
             try:
                 fn()
             finally:
                 end_servers()
-        test(sentence)(run)
+        test(sentence, tsan)(run)
         return fn
     return mark
 

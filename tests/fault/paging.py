@@ -14,7 +14,7 @@ import time
 import xml.etree.ElementTree
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), ".."))
-from libpaging import (B, MIB, STATE, T, TOP, Daemon, Limit, Paged, attach_argv, check, main,  # noqa: E402
+from libpaging import (B, LESS, MIB, STATE, T, TOP, Daemon, Limit, Paged, attach_argv, check, main,  # noqa: E402
                        refused, test, wait_until)
 
 RAM = ("--ram", "16M")
@@ -166,7 +166,7 @@ def discarded():
 def killed():
     process, daemon = paged()
     process.send("run random 400000 50 2")
-    for _ in range(100):
+    for _ in range(100 // LESS):
         time.sleep(random.random() * 0.04)  # the point of it: any instant
         daemon.kill()
         daemon = daemon.resume()
@@ -177,7 +177,7 @@ def killed():
     process.expect("verify")
 
 
-@test("status, its full-screen view, metrics and list tell of a VM; settings change while it runs")
+@test("status, its full-screen view, metrics and list tell of a VM; settings change while it runs", tsan=False)
 def told():
     process, daemon = paged()
     daemon.order("set", "--policy", "fifo")
@@ -199,7 +199,7 @@ def told():
     daemon.detach()
 
 
-@test("a recorded run goes on after a kill, ends with the VM, and is drawn: residency against the limit, faults, the disk")
+@test("a recorded run goes on after a kill, ends with the VM, and is drawn: residency against the limit, faults, the disk", tsan=False)
 def recorded():
     process, daemon = paged()
     recorder = subprocess.Popen([f"{B}/vmemdirect", "status", "--state", STATE, "t", "--record", f"{T}/run",
@@ -241,7 +241,7 @@ def get(port, path, method="GET"):
     return answer.status, answer.read().decode()
 
 
-@test("metrics over HTTP are those of the verb, on loopback only; a port that is taken is met before the attach")
+@test("metrics over HTTP are those of the verb, on loopback only; a port that is taken is met before the attach", tsan=False)
 def metrics_http():
     port = free_port()
     process, daemon = paged("--metrics", f"127.0.0.1:{port}")
@@ -271,7 +271,7 @@ def metrics_http():
     daemon.detach()
 
 
-@test("attach --auto-resume attaches anew, and goes on after a kill")
+@test("attach --auto-resume attaches anew, and goes on after a kill", tsan=False)
 def auto_resume():
     argv = attach_argv("--pid", "PID", *RAM, *SSD, "--auto-resume")
     process = Paged()
@@ -309,7 +309,7 @@ def sigterm():
     process.expect("verify")
 
 
-@test("when the process ends the daemon ends, and its files are gone")
+@test("when the process ends the daemon ends, and its files are gone", tsan=False)
 def ends():
     process, daemon = paged()
     process.quit()
