@@ -97,7 +97,6 @@ static inline void end_guest(void)
 {
 	fflush(stdout);
 	tcdrain(STDOUT_FILENO);
-	sleep(1); /* (it gives up early where the port is emulated under emulation) */
 	reboot(RB_AUTOBOOT);
 }
 
