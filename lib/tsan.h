@@ -5,6 +5,10 @@
 
 #include <stddef.h>
 
+/*
+ * tsan_no_order(): memory whose accesses are ordered, if at all, by somebody outside of
+ * the process. `why` is for the reader of a report. Any thread, once it is mapped.
+ */
 #ifdef __SANITIZE_THREAD__
 /* Of libtsan: races on this memory are not reported. */
 void AnnotateBenignRaceSized(const char *file, int line, const volatile void *at,
@@ -15,7 +19,6 @@ static inline void tsan_no_order(const volatile void *at, size_t size, const cha
 	AnnotateBenignRaceSized(__FILE__, __LINE__, at, size, why);
 }
 #else
-/* Memory whose accesses are ordered, if at all, by somebody outside of the process. */
 static inline void tsan_no_order(const volatile void *at, size_t size, const char *why)
 {
 }
