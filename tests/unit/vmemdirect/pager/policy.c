@@ -218,6 +218,40 @@ static void everything_hot_still_gives_room(void **state)
 	assert_true(resident <= LIMIT);
 }
 
+static bool all_unmapped(void *arg, const uint32_t *pfn, unsigned int n, bool *ret)
+{
+	memset(ret, 0, n * sizeof(*ret));
+	return true;
+}
+
+/* Somebody waits for it: a tenth of a large VM is not unmapped at once. */
+static void the_first_room_in_a_large_vm_is_made_soon(void **state)
+{
+	enum { LARGE = 1 << 20 };
+	struct page *large = calloc(LARGE, sizeof(*large));
+	uint32_t out[64];
+	uint64_t most = 0;
+
+	assert_non_null(large);
+	unmapped = 0;
+	policy_init(&y, large, POLICY_S3FIFO,
+		    &(struct policy_sampler){ count_unmapped, all_unmapped, NULL });
+	for (uint32_t i = 0; i < LARGE; i++) {
+		atomic_init(&large[i].word, PAGE_RESIDENT);
+		policy_add(&y, i);
+	}
+	for (unsigned int i = 0; i < 200; i++) {
+		uint64_t before = unmapped;
+
+		assert_int_equal(policy_choose(&y, out, 64), 64);
+		if (unmapped - before > most)
+			most = unmapped - before;
+	}
+	assert_in_range(most, 64, 4096);
+	assert_in_range(y.probation.len, LARGE / 11, LARGE / 9); /* and is reached */
+	free(large);
+}
+
 static void a_kept_page_is_not_lost(void **state)
 {
 	uint32_t out[64];
@@ -264,40 +298,6 @@ static uint64_t after_migration(bool warm)
 	return faults;
 }
 
-static bool all_unmapped(void *arg, const uint32_t *pfn, unsigned int n, bool *ret)
-{
-	memset(ret, 0, n * sizeof(*ret));
-	return true;
-}
-
-/* Somebody waits for it: a tenth of a large VM is not unmapped at once. */
-static void the_first_room_in_a_large_vm_is_made_soon(void **state)
-{
-	enum { LARGE = 1 << 20 };
-	struct page *large = calloc(LARGE, sizeof(*large));
-	uint32_t out[64];
-	uint64_t most = 0;
-
-	assert_non_null(large);
-	start(POLICY_S3FIFO, true);
-	policy_init(&y, large, POLICY_S3FIFO,
-		    &(struct policy_sampler){ count_unmapped, all_unmapped, NULL });
-	for (uint32_t i = 0; i < LARGE; i++) {
-		atomic_init(&large[i].word, PAGE_RESIDENT);
-		policy_add(&y, i);
-	}
-	for (unsigned int i = 0; i < 200; i++) {
-		uint64_t before = unmapped;
-
-		assert_int_equal(policy_choose(&y, out, 64), 64);
-		if (unmapped - before > most)
-			most = unmapped - before;
-	}
-	assert_in_range(most, 64, 4096);
-	assert_in_range(y.probation.len, LARGE / 11, LARGE / 9); /* and is reached */
-	free(large);
-}
-
 static void a_warm_start_keeps_what_was_hot(void **state)
 {
 	uint64_t warm = after_migration(true), cold = after_migration(false);
@@ -317,8 +317,8 @@ int main(void)
 		cmocka_unit_test(skewed_accesses_fault_less),
 		cmocka_unit_test(without_sampling_it_is_a_fifo),
 		cmocka_unit_test(everything_hot_still_gives_room),
-		cmocka_unit_test(a_kept_page_is_not_lost),
 		cmocka_unit_test(the_first_room_in_a_large_vm_is_made_soon),
+		cmocka_unit_test(a_kept_page_is_not_lost),
 		cmocka_unit_test(a_warm_start_keeps_what_was_hot),
 	};
 
