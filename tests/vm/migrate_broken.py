@@ -278,6 +278,9 @@ def killed_loading():
     go_on(dst)
     src.wait_migration("failed")
     # Silent: its main thread waits for a page of a device's while it loads it. Nobody brings it any more.
+    if dst.status(seconds=5) == "silent":
+        wchan = open(f"/proc/{dst.pid}/wchan").read()
+        check("userfault" in wchan, f"its main thread waits for something else: {wchan}")
     only_source(src, dst, "silent")
     child = resume(receive)
     check(child.wait(60) == 1, receive.text())
