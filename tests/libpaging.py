@@ -17,7 +17,7 @@ TOP = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
 T = tempfile.mkdtemp(prefix="paging.")
 STATE = f"{T}/state"
 MIB = 1 << 20
-TSAN = "tsan" in B
+TSAN = os.path.basename(B).endswith("-tsan")
 LESS = 4 if TSAN else 1  # of what is done often: it is the races that count there, and it is slow
 
 _tests = []

@@ -122,7 +122,7 @@ def wait_order(daemon, text):
     wait_until(lambda: daemon.status()["trouble"]["vm_order"] == text, f"'{text}'", 120, daemon.child)
 
 
-@spilled("a QEMU that does not answer when it is told to stop keeps nobody waiting; it goes on when the page is there", tsan=False)
+@spilled("a QEMU that does not answer when it is told to stop keeps nobody waiting; it goes on when the page is there")
 def silent_qemu():
     for silence in ("stop", "greeting"):
         host, monitor = SubHost(), Monitor(name=silence)
