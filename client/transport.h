@@ -11,9 +11,19 @@
 
 #include "client/attachment.h"
 
+/*
+ * Requests under way on each of a device's queues. The kernel's 128, of up to a MiB, can
+ * be all the memory of a small guest or cgroup: when the server stalls, reclaim finds
+ * nothing but pages under writeback and calls the OOM killer instead of waiting (Linux
+ * 6.1: a cgroup of 16 MiB, killed when its server froze for 6 s). It waits where it
+ * cannot get a request. 32 fill a 10 Gb/s network as well.
+ */
+#define TRANSPORT_QUEUE_SIZE 32u
+
 /* What `memswap on` may be asked for; 0 and false mean: the transport's default. */
 struct transport_options {
-	unsigned int nr_io_queues, queue_size; /* nvme-tcp */
+	unsigned int nr_io_queues;             /* nvme-tcp */
+	unsigned int queue_size;               /* nvme-tcp, nbd */
 	bool hdr_digest, data_digest;          /* nvme-tcp */
 	unsigned int connections, timeout_s;   /* nbd */
 	const char *auth; /* iscsi: file of CHAP secrets; borrowed from argv */

@@ -48,8 +48,6 @@ static const char *nbd_misfit(const struct transport_options *o)
 {
 	if (o->nr_io_queues)
 		return "--nr-io-queues";
-	if (o->queue_size)
-		return "--queue-size";
 	if (o->hdr_digest)
 		return "--hdr-digest";
 	if (o->auth)
@@ -321,6 +319,21 @@ static int make_device(struct attachment *a, const struct nbd_export_info *i)
 	return 0;
 }
 
+/* The driver always makes 128; its scheduler hands out so many of them. */
+static void limit_queue(const struct attachment *a, const struct transport_options *o)
+{
+	char path[96], text[16];
+	int r;
+
+	snprintf(path, sizeof(path), "/sys/block/%s/queue/nr_requests", a->kdev);
+	snprintf(text, sizeof(text), "%u",
+		 o->queue_size ? o->queue_size : TRANSPORT_QUEUE_SIZE);
+	r = file_write(path, text);
+	if (r)
+		say_warning("%s stays as it was, the kernel doesn't take %s: %s", path,
+			    text, strerror(-r));
+}
+
 static int nbd_connect(struct attachment *a, const struct transport_options *o)
 {
 	struct nbd_handshake h = { .found = NULL };
@@ -351,6 +364,8 @@ static int nbd_connect(struct attachment *a, const struct transport_options *o)
 	}
 	if (r)
 		close_fresh();
+	else
+		limit_queue(a, o);
 	return r;
 }
 

@@ -287,7 +287,7 @@ static int nvme_connect(struct attachment *a, const struct transport_options *t)
 		.hostnqn = host.nqn,
 		.hostid = host.id,
 		.nr_io_queues = t->nr_io_queues,
-		.queue_size = t->queue_size,
+		.queue_size = t->queue_size ? t->queue_size : TRANSPORT_QUEUE_SIZE,
 		.hdr_digest = t->hdr_digest,
 		.data_digest = t->data_digest,
 		.tls = t->tls,

@@ -65,7 +65,7 @@ typed 'from 1 to 1024' on --nr-io-queues 0 nvme-tcp://h/x
 typed 'from 16 to 1024' on --queue-size 15 nvme-tcp://h/x
 typed '--connections has no meaning for nvme-tcp' on --connections 2 nvme-tcp://h/x
 typed '--timeout has no meaning for nvme-tcp' on --timeout 2 nvme-tcp://h/x
-typed '--queue-size has no meaning for nbd' on --queue-size 32 nbd://h/x
+typed '--queue-size has no meaning for iscsi' on --queue-size 32 iscsi://h/x
 typed '--hdr-digest has no meaning for nbd' on --hdr-digest nbd+unix:///x?socket=/s
 typed '--auth has no meaning for nbd' on --auth /f nbd://h/x
 typed '--connections has no meaning for iscsi' on --connections 2 iscsi://h/x

@@ -148,7 +148,8 @@ keep_shell_in_memory() {
 }
 
 # start_load LIMIT HOG-ARGUMENTS...: hog in a cgroup with this memory limit, output in
-# $T/hog.out; returns when it has filled its memory ($fill_seconds, 120, at most).
+# $T/hog.out; returns when it has filled its memory ($fill_seconds, 120, at most), or says
+# what became of it.
 start_load() {
 	local limit=$1 cgroup=/sys/fs/cgroup/load
 
@@ -161,7 +162,15 @@ start_load() {
 		exec "$hog" --events "$@"
 	) >"$T/hog.out" 2>&1 &
 	load_pid=$!
-	wait_for "${fill_seconds:-120}" grep -q filled "$T/hog.out"
+	wait_for "${fill_seconds:-120}" load_has_filled_or_ended
+	grep -q filled "$T/hog.out" && return 0
+	cat "$T/hog.out"
+	grep . "$cgroup"/memory.{current,max,events} "$cgroup"/memory.swap.{current,events} /proc/swaps
+	dmesg | tail -n 60
+	return 1
+}
+load_has_filled_or_ended() {
+	grep -q filled "$T/hog.out" || ! kill -0 "$load_pid"
 }
 
 # Waits for it; its status.

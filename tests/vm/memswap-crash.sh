@@ -2,17 +2,37 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # timeout: 900
 # The server dies under a guest that swaps on it, and comes back: the work waits, goes on,
-# and finds every byte. The server freezes: the same. memswap and its keeper die: what
+# and finds every byte. The server freezes: the same, also in a cgroup that holds no more
+# than what can be under way to it. memswap and its keeper die: what
 # they left is taken up.
 . "$(dirname "$0")/lib_memswap.sh"
 in_guest || serve --mem 256M --cpus 2 --timeout 600
-plan 28
+plan 34
 
 work=(--data 48M --pattern rand --op write --seconds 1000 --passes 1 --verify-all)
+
+# freeze_after SECONDS: the server, in the background, for longer than reclaim tries.
+freeze_after() {
+	sleep "$1"
+	host freeze
+	sleep 5
+	host thaw
+}
+killed_for_memory() {
+	awk '$1 == "oom_kill" { print $2 }' /sys/fs/cgroup/load/memory.events
+}
 
 for url in "${both[@]}"; do
 	way=${url%%:*}
 	check "$way: attached" "$memswap" on "$url"
+	for after in 0.2 0.5; do
+		freeze_after $after &
+		freezer=$!
+		start_load 12M --data 32M --pattern rand --op write --seconds 1 --passes 1 --verify-all
+		wait $freezer
+		check "$way: it freezes $after s after a small cgroup began: every byte is right" end_load
+	done
+	equal "$way: nobody was killed for memory" "$(killed_for_memory)" 0
 	check "$way: work runs on it" start_load 24M "${work[@]}"
 	for round in 1 2; do
 		host kill

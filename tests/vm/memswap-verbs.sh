@@ -6,7 +6,7 @@
 . "$(dirname "$0")/lib_memswap.sh"
 exports=(--export 512M --export ext=64M --export other=64M)
 in_guest || serve --mem 256M --cpus 2
-plan 68
+plan 70
 
 min_free() {
 	cat /proc/sys/vm/min_free_kbytes
@@ -28,7 +28,7 @@ refuses "an unknown verb is a usage error" 2 'no verb "frob"' "$memswap" frob
 refuses "a URL of another kind is a usage error" 2 'must begin with nvme-tcp' "$memswap" on x://y
 refuses "an option that isn't there is a usage error" 2 'unknown option --zap' "$memswap" on --zap
 refuses "an option of the other transport is a usage error" 2 'no meaning for nbd' \
-	"$memswap" on "$nbd/default" --queue-size 32
+	"$memswap" on "$nbd/default" --nr-io-queues 2
 refuses "a number out of range is a usage error" 2 'from 1 to 32767' "$memswap" on -p 0 "$nbd/x"
 refuses "off without anything attached says so" 2 'nothing is attached' "$memswap" off
 cp "$memswap" "$T/memswap" && chmod 755 "$T" "$T/memswap"
@@ -132,6 +132,9 @@ check "digests and queues reach the kernel" \
 start_load 24M --data 40M --pattern rand --op write --verify-all
 check "and work" end_load
 equal "one queue of 32" "$(cat /sys/class/nvme/nvme0/queue_count /sys/class/nvme/nvme0/sqsize | tr '\n' ' ')" '2 31 '
+"$memswap" off
+check "a queue's size reaches nbd" "$memswap" on "$nbd/default" --queue-size 16
+equal "and is what it says" "$(cat /sys/block/nbd0/queue/nr_requests)" 16
 "$memswap" off
 check "connections, no discard and no sysctl" \
 	"$memswap" on "$nbd/default" --connections 3 --no-discard --min-free keep
