@@ -163,6 +163,11 @@ void fills_unstage(struct fills *f)
 	f->nr_staged = 0;
 }
 
+bool fills_staged(const struct fills *f)
+{
+	return f->nr_staged;
+}
+
 /* The page could not be given: it is out again, and so is its room. */
 static void absent(struct fills *f, uint64_t pfn, uint32_t set)
 {

@@ -49,8 +49,9 @@ void fill_zero(struct fills *f, uint64_t pfn, uint64_t asked_ns);
 void fills_kick(struct fills *f);
 bool fills_unsent(const struct fills *f);
 
-/* Tells the evictor of every page that is here: when it wants pages, and before a rest. */
+/* Tells the evictor of every page that is here: when it wants pages, and in a rest. */
 void fills_unstage(struct fills *f);
+bool fills_staged(const struct fills *f); /* is there any? */
 
 /* Completes what has come. Returns how many reads. */
 unsigned int fills_reap(struct fills *f);
