@@ -327,10 +327,10 @@ def idle():
         return int(fields[11]) + int(fields[12])
 
     time.sleep(0.5)
-    before, threads = cpu(), os.listdir(f"/proc/{daemon.child.pid}/task")
-    waits = [open(f"/proc/{daemon.child.pid}/task/{t}/status").read() for t in threads]
-    check(all("State:\tS" in w for w in waits), "a thread is running")
-    check(cpu() - before <= 1, "it uses the CPU")
+    before = cpu()
+    time.sleep(1)
+    used = cpu() - before
+    check(used <= 3, f"{used} of 100 ticks of a CPU")
     rss = int(open(f"/proc/{daemon.child.pid}/status").read().split("VmRSS:")[1].split()[0]) << 10
     if "san" not in B:
         check(rss <= 16 * 16384 + 32 * MIB, f"{rss} bytes of its own")
