@@ -21,11 +21,12 @@ def all_right(line, pages):
 
 @test("a guest attached while it boots works in 25 % of its memory, never more, without a wrong byte")
 def quarter():
-    guest = Guest(mib=256, work_mib=160, accesses=300 * WORK)
+    guest = Guest(mib=256, work_mib=160, accesses=300 * WORK, hold=True)  # or it may have ended before the attach
     guest.wait_for("pagework: starts")
     daemon = Daemon("--qmp", guest.qmp, "--memdev", "mem0", "--ram", "64M", *SSD, name="guest")
     daemon.wait_squeezed()
     limit = Limit(memory_object(guest.pid), 64 * MIB).start()
+    guest.go()
     guest.wait_for("pagework: worked")
     status = daemon.status()
     all_right(guest.wait_for("pagework: verified"), 160 * 256)
