@@ -8,8 +8,8 @@
  * After its last event it stays awake for a while (a sleeping thread's wake-up costs
  * 30 us, more than the rest of a fault), then sleeps until a message, a finished read
  * or the bell. For a read it always sleeps: its interrupt wakes a CPU that is halted
- * sooner than it interrupts one that spins (under PVM a 4 KiB read took 66 us then, and
- * 162 on CPUs kept busy by SCHED_IDLE). Clearing the stage costs as much as several faults (70-110 us under PVM),
+ * sooner than it interrupts one that spins (under PVM a 4 KiB read took 66 us, and 162 on
+ * CPUs kept busy by SCHED_IDLE). Clearing the stage costs 70-110 us there, half a fault,
  * so it is not done before each sleep, only in a long one.
  */
 #include <errno.h>
