@@ -48,7 +48,8 @@ struct target {
 	uint32_t
 		inline_bytes; /* nvme, iscsi: the largest write sent with its command */
 	uint32_t lba_bytes;   /* nvme, iscsi */
-	enum io_op first_op;  /* limit: all requests are alike */
+	_Bool r2t; /* nvme: the server fetches what is written, however short */
+	enum io_op first_op; /* what most requests are; limit: all */
 };
 
 /*

@@ -176,7 +176,8 @@ static int identify(int fd, struct target *t)
 	t->size_bytes = le64toh(ns.nsze) << shift;
 	capsule = le32toh(ctrl.ioccsz) * 16;
 	t->inline_bytes = capsule > 64 ? capsule - 64 : 0;
-	if (ctrl.mdts && ctrl.mdts < 20 && t->block_bytes > 4096u << ctrl.mdts) {
+	if (ctrl.mdts && ctrl.mdts < 20 && t->first_op != IO_TRIM &&
+	    t->block_bytes > 4096u << ctrl.mdts) {
 		fprintf(stderr, "nvme: the controller takes %u bytes at most\n",
 			4096u << ctrl.mdts);
 		return -EMSGSIZE;
@@ -282,7 +283,8 @@ static void nvme_submit(struct conn *c, struct request *r)
 		in_capsule = DSM_RANGE_LEN;
 	} else {
 		fill_rw(c, r, &pdu->cmd);
-		if (r->op == IO_WRITE && r->len_bytes <= c->target->inline_bytes)
+		if (r->op == IO_WRITE && !c->target->r2t &&
+		    r->len_bytes <= c->target->inline_bytes)
 			in_capsule = r->len_bytes;
 	}
 	pdu->hdr.type = NVME_PDU_CMD;

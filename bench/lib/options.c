@@ -58,6 +58,7 @@ static const char usage[] =
 	"  --count N          end after N I/O       --mix N       percent of writes "
 	"(50)\n"
 	"  --cpu N            pin this client       --spin        poll, never sleep\n"
+	"  --r2t              NVMe: no data inside the capsule\n"
 	"  --prefill          write the span first  --verify      every 4 KiB written\n"
 	"  --verify-all       read the whole span at the end too\n"
 	"  --server-cpu-pid N a server's process: CPU time of it and its children\n"
@@ -84,6 +85,7 @@ static const struct option options[] = {
 	{ "mix", 1, NULL, 'm' },
 	{ "cpu", 1, NULL, 'C' },
 	{ "spin", 0, NULL, 'P' },
+	{ "r2t", 0, NULL, 'R' },
 	{ "prefill", 0, NULL, 'f' },
 	{ "verify", 0, NULL, 'v' },
 	{ "verify-all", 0, NULL, 'V' },
@@ -241,6 +243,9 @@ static int flag(struct load *l, int f, const char *value)
 		return read_secret(&l->target, value);
 	case 'P':
 		c->spin = true;
+		return 0;
+	case 'R':
+		l->target.r2t = true;
 		return 0;
 	case 'f':
 		c->prefill = true;

@@ -23,7 +23,7 @@
 #define NVME_IO_QUEUES   64u   /* most per controller */
 #define NVME_QUEUE_SIZE  1024u /* most entries of an I/O queue */
 #define NVME_ADMIN_SIZE  128u  /* most entries of the admin queue */
-#define NVME_MDTS        8u    /* 4 KiB << 8: the most data of one command */
+#define NVME_MDTS        5u    /* 4 KiB << 5: the most data of one command */
 #define NVME_MDTS_BYTES  (EXPORT_BLOCK << NVME_MDTS)
 #define NVME_CAPSULE     (128u << 10) /* data in an I/O capsule */
 #define NVME_CAPSULE_ADM (8u << 10)

@@ -29,8 +29,8 @@ check "NBD by a unix socket, 128 KiB" \
 	load_ok --proto nbd --connect "unix:$T/nbd" --export default --block 128K --depth 8
 check "NVMe/TCP, 4 queues, 4 KiB inside the capsule" \
 	load_ok --proto nvme --connect "127.0.0.1:$nvme" --connections 4 --depth 32
-check "NVMe/TCP, 256 KiB by R2T, a polling client" \
-	load_ok --proto nvme --connect "127.0.0.1:$nvme" --block 256K --depth 4 --spin
+check "NVMe/TCP, 128 KiB by R2T, a polling client" \
+	load_ok --proto nvme --connect "127.0.0.1:$nvme" --block 128K --depth 4 --r2t --spin
 
 # The same with keys: what the client is told to prove, it has to.
 mkdir "$T/pki"

@@ -57,9 +57,9 @@ def part_of_a_page(server, name, at):
 
 def by_nvme(port, name, start=0, end=SIZE):
     with libnvme.Controller(port, 1, sub=libnvme.subnqn(name)) as c:
-        for lba in range(start // 4096, end // 4096, 64):
-            status, data = c.io[0].read(lba, 64)
-            if status.status or data != bytes(256 * KIB):
+        for lba in range(start // 4096, end // 4096, 32):
+            status, data = c.io[0].read(lba, 32)
+            if status.status or data != bytes(128 * KIB):
                 return False
     return True
 

@@ -18,7 +18,7 @@ tap = Tap()
 FIELD, SEQUENCE, HEADER_DIGEST, RANGE, LIMIT, UNSUPPORTED = 1, 2, 3, 4, 5, 6
 BLOCKS = 64 * 256
 WITNESS = os.urandom(4 * BLOCK)
-CAPSULE, MDTS = 128 << 10, 1 << 20
+CAPSULE, MDTS = 128 << 10, 128 << 10
 INVALID_OPCODE, INVALID_FIELD, INVALID_NS, CMD_SEQ = 0x1, 0x2, 0xb, 0xc
 SGL_LEN, SGL_TYPE, SGL_OFFSET, LBA_RANGE = 0xf, 0x11, 0x16, 0x80
 TRANSIENT, CONNECT_PARAM, CONNECT_HOST = 0x22, 0x182, 0x184
@@ -461,7 +461,7 @@ for what, sc, spoil in (
         ('a start that overflows in bytes', LBA_RANGE, dict(slba=1 << 52)),
         ('a start of all ones', LBA_RANGE, dict(slba=(1 << 64) - 1)),
         ('an end beyond the end', LBA_RANGE, dict(slba=BLOCKS - 1, nlb=2)),
-        ('more blocks than MDTS', INVALID_FIELD, dict(nlb=257)),
+        ('more blocks than MDTS', INVALID_FIELD, dict(nlb=MDTS // BLOCK + 1)),
         ('65536 blocks', INVALID_FIELD, dict(nlb=65536)),
         ('a shorter SGL', SGL_LEN, dict(length=BLOCK - 4)),
         ('a longer SGL', SGL_LEN, dict(length=2 * BLOCK)),
@@ -828,7 +828,7 @@ def log_windows(s):
             assert part == (whole + bytes(4096))[offset:offset + length]
         for offset in 1 << 20, (1 << 63) + 4, (1 << 64) - 4:
             assert q.get_log(5, 64, offset)[1] == bytes(64)
-        assert len(q.get_log(2, 1 << 20)[1]) == 1 << 20
+        assert len(q.get_log(2, MDTS)[1]) == MDTS
 
 
 @tap.test
@@ -911,7 +911,7 @@ def vanish_with_answers_due(s):
     c, q = fresh(s)
     with c:
         for i in range(100):
-            q.cmd(sqe(READ, i, q.nsid, sgl_=sgl('transport', MDTS), cdw12=255))
+            q.cmd(sqe(READ, i, q.nsid, sgl_=sgl('transport', MDTS), cdw12=MDTS // BLOCK - 1))
         bystander_lives(s)
         q.s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
 
