@@ -98,14 +98,16 @@ int nvme_sysfs_has_disk(const char *sys, const char *controller, const char *kde
 	return find_entry(sys, controller, kdev, entry);
 }
 
-void nvme_sysfs_stat(const char *sys, const char *controller, const char *kdev,
-		     char *path, size_t len)
+int nvme_sysfs_way(const char *sys, const char *controller, const char *kdev,
+		   char *path, size_t len)
 {
 	char entry[NVME_SYSFS_NAME_MAX + 1];
+	int r = find_entry(sys, controller, kdev, entry);
 
-	path[0] = '\0';
-	if (!find_entry(sys, controller, kdev, entry))
-		snprintf(path, len, "%s/class/nvme/%s/%s/stat", sys, controller, entry);
+	if (r)
+		return r;
+	r = snprintf(path, len, "%s/class/nvme/%s/%s", sys, controller, entry);
+	return (size_t)r < len ? 0 : -ENAMETOOLONG;
 }
 
 /* "traddr=10.0.2.2,trsvcid=4420[,...]" */

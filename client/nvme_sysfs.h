@@ -26,11 +26,12 @@ int nvme_sysfs_disk(const char *sys, const char *controller,
 int nvme_sysfs_has_disk(const char *sys, const char *controller, const char *kdev);
 
 /*
- * The file with the I/O counters: those of the way there, since 6.1 doesn't count the
- * head's. "" when the disk isn't there.
+ * The folder of the controller's own disk, the way to `kdev`, with its request queue and
+ * the I/O counters (6.1 doesn't count the head's). 0, -ENODEV, -ENOENT as above,
+ * -ENAMETOOLONG.
  */
-void nvme_sysfs_stat(const char *sys, const char *controller, const char *kdev,
-		     char *path, size_t len);
+int nvme_sysfs_way(const char *sys, const char *controller, const char *kdev,
+		   char *path, size_t len);
 
 /*
  * The TCP controller that leads to this subsystem at this address; `traddr` NULL: at

@@ -11,21 +11,12 @@
 
 #include "client/attachment.h"
 
-/*
- * Requests under way on each of a device's queues. The kernel's 128, of up to a MiB, can
- * be all the memory of a small guest or cgroup: when the server stalls, reclaim finds
- * nothing but pages under writeback and calls the OOM killer instead of waiting (Linux
- * 6.1: a cgroup of 16 MiB, killed when its server froze for 6 s). It waits where it
- * cannot get a request. A guest's swap is as fast with 32, also random reads and writes.
- */
-#define TRANSPORT_QUEUE_SIZE 32u
-
 /* What `memswap on` may be asked for; 0 and false mean: the transport's default. */
 struct transport_options {
-	unsigned int nr_io_queues;             /* nvme-tcp */
-	unsigned int queue_size;               /* nvme-tcp, nbd */
-	bool hdr_digest, data_digest;          /* nvme-tcp */
-	unsigned int connections, timeout_s;   /* nbd */
+	unsigned int nr_io_queues;           /* nvme-tcp */
+	unsigned int queue_size;             /* nvme-tcp, nbd */
+	bool hdr_digest, data_digest;        /* nvme-tcp */
+	unsigned int connections, timeout_s; /* nbd */
 	const char *auth; /* iscsi: file of CHAP secrets; borrowed from argv */
 	/* nvme-tcp: files of secrets; borrowed from argv. */
 	const char *dhchap_secret_file, *dhchap_ctrl_secret_file;
@@ -57,7 +48,8 @@ struct transport {
 
 	/*
 	 * Makes the device and fills kdev, canonical, size_bytes and the transport's own
-	 * fields of `a`. Until `arm`, a vanishing server makes I/O fail.
+	 * fields of `a`. What can be under way to it is bounded (client/request_queue.h).
+	 * Until `arm`, a vanishing server makes I/O fail.
 	 */
 	int (*connect)(struct attachment *a, const struct transport_options *o);
 

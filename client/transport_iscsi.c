@@ -18,6 +18,7 @@
 
 #include "client/file.h"
 #include "client/iscsiadm.h"
+#include "client/request_queue.h"
 #include "client/resolve.h"
 #include "client/say.h"
 #include "client/transport.h"
@@ -253,6 +254,7 @@ static int look_for_disk(void *arg)
 static int describe(struct attachment *a, const struct iscsi_place *p, int events)
 {
 	uint64_t sectors;
+	char disk[64];
 	int r = find_session(p->target, a->controller, sizeof(a->controller));
 
 	if (!r)
@@ -271,6 +273,8 @@ static int describe(struct attachment *a, const struct iscsi_place *p, int event
 	a->size_bytes = sectors * 512;
 	snprintf(a->canonical, sizeof(a->canonical), "%.160s %.80s", p->target,
 		 p->portal);
+	snprintf(disk, sizeof(disk), "/sys/block/%s", a->kdev);
+	request_queue_bound(disk); /* and open-iscsi's own 32 of them */
 	return 0;
 }
 

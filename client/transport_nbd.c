@@ -16,6 +16,7 @@
 #include "client/modprobe.h"
 #include "client/nbd_dial.h"
 #include "client/nbd_netlink.h"
+#include "client/request_queue.h"
 #include "client/resolve.h"
 #include "client/say.h"
 #include "client/state.h"
@@ -319,19 +320,14 @@ static int make_device(struct attachment *a, const struct nbd_export_info *i)
 	return 0;
 }
 
-/* The driver always makes 128; its scheduler hands out so many of them. */
-static void limit_queue(const struct attachment *a, const struct transport_options *o)
+/* The driver always makes 128 requests; its scheduler hands out so many of them. */
+static void bound(const struct attachment *a, const struct transport_options *o)
 {
-	char path[96], text[16];
-	int r;
+	char disk[64];
 
-	snprintf(path, sizeof(path), "/sys/block/%s/queue/nr_requests", a->kdev);
-	snprintf(text, sizeof(text), "%u",
-		 o->queue_size ? o->queue_size : TRANSPORT_QUEUE_SIZE);
-	r = file_write(path, text);
-	if (r)
-		say_warning("%s stays as it was, the kernel doesn't take %s: %s", path,
-			    text, strerror(-r));
+	snprintf(disk, sizeof(disk), "/sys/block/%s", a->kdev);
+	request_queue_bound(disk);
+	request_queue_resize(disk, o->queue_size ? o->queue_size : REQUEST_QUEUE_SIZE);
 }
 
 static int nbd_connect(struct attachment *a, const struct transport_options *o)
@@ -365,7 +361,7 @@ static int nbd_connect(struct attachment *a, const struct transport_options *o)
 	if (r)
 		close_fresh();
 	else
-		limit_queue(a, o);
+		bound(a, o);
 	return r;
 }
 

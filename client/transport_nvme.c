@@ -5,6 +5,7 @@
  * device. Main thread.
  */
 #include <errno.h>
+#include <limits.h>
 #include <netdb.h>
 #include <stdio.h>
 #include <string.h>
@@ -14,6 +15,7 @@
 #include "client/hostnqn.h"
 #include "client/nvme_fabrics.h"
 #include "client/nvme_sysfs.h"
+#include "client/request_queue.h"
 #include "client/resolve.h"
 #include "client/say.h"
 #include "client/tls_key.h"
@@ -227,6 +229,17 @@ static int describe(struct attachment *a, const char *nqn, int events)
 	return 0;
 }
 
+/* Requests are put together on the way there, and cut at the head. */
+static void bound(const struct attachment *a)
+{
+	char disk[PATH_MAX];
+
+	snprintf(disk, sizeof(disk), SYS "/block/%s", a->kdev);
+	request_queue_bound(disk);
+	if (!nvme_sysfs_way(SYS, a->controller, a->kdev, disk, sizeof(disk)))
+		request_queue_bound(disk);
+}
+
 static int connect_one(const struct nvme_options *o, const struct nbd_address *to,
 		       struct attachment *a, char *said, size_t said_len, char *traddr)
 {
@@ -287,7 +300,7 @@ static int nvme_connect(struct attachment *a, const struct transport_options *t)
 		.hostnqn = host.nqn,
 		.hostid = host.id,
 		.nr_io_queues = t->nr_io_queues,
-		.queue_size = t->queue_size ? t->queue_size : TRANSPORT_QUEUE_SIZE,
+		.queue_size = t->queue_size ? t->queue_size : REQUEST_QUEUE_SIZE,
 		.hdr_digest = t->hdr_digest,
 		.data_digest = t->data_digest,
 		.tls = t->tls,
@@ -333,7 +346,9 @@ static int nvme_connect(struct attachment *a, const struct transport_options *t)
 	else
 		r = describe(a, nqn, events);
 	close(events);
-	if (r && a->controller[0])
+	if (!r)
+		bound(a);
+	else if (a->controller[0])
 		nvme_fabrics_delete(a->controller);
 out:
 	dhchap_secret_wipe(&secret);
@@ -393,6 +408,7 @@ static int nvme_disconnect(struct attachment *a)
 static void nvme_status(const struct attachment *a, struct transport_status *ret)
 {
 	char controller[NVME_SYSFS_NAME_MAX + 1], text[32] = "";
+	char way[sizeof(ret->stat) - sizeof("/stat")];
 
 	memset(ret, 0, sizeof(*ret));
 	ret->state = TRANSPORT_DEAD;
@@ -401,7 +417,8 @@ static void nvme_status(const struct attachment *a, struct transport_status *ret
 		strcpy(ret->detail, "the controller is gone");
 		return;
 	}
-	nvme_sysfs_stat(SYS, controller, a->kdev, ret->stat, sizeof(ret->stat));
+	if (!nvme_sysfs_way(SYS, controller, a->kdev, way, sizeof(way)))
+		snprintf(ret->stat, sizeof(ret->stat), "%s/stat", way);
 	if (!strcmp(text, "live") && nvme_sysfs_has_disk(SYS, controller, a->kdev)) {
 		strcpy(ret->detail, "the server no longer has these bytes");
 		return;

@@ -6,7 +6,7 @@
 # than what can be under way to it. memswap and its keeper die: what they left is taken up.
 . "$(dirname "$0")/lib_memswap.sh"
 in_guest || serve --mem 256M --cpus 2 --timeout 600
-plan 34
+plan 38
 
 work=(--data 48M --pattern rand --op write --seconds 1000 --passes 1 --verify-all)
 
@@ -17,6 +17,10 @@ freeze_after() {
 	sleep 5
 	host thaw
 }
+# The longest request the kernel sends there, by any of the names its disk has in sysfs.
+longest_kb() {
+	cat /sys/block/{nbd0,nvme*}/queue/max_sectors_kb 2>/dev/null | sort -n | tail -n 1
+}
 killed_for_memory() {
 	awk '$1 == "oom_kill" { print $2 }' /sys/fs/cgroup/load/memory.events
 }
@@ -24,6 +28,7 @@ killed_for_memory() {
 for url in "${both[@]}"; do
 	way=${url%%:*}
 	check "$way: attached" "$memswap" on "$url"
+	equal "$way: no request is longer than 128 KiB" "$(longest_kb)" 128
 	for after in 0.2 0.5; do
 		freeze_after $after &
 		freezer=$!
@@ -42,6 +47,7 @@ for url in "${both[@]}"; do
 		host start
 		check "$way: it is back, $round: the work goes on" wait_for 120 swapped_in_since "$before"
 	done
+	equal "$way: nor after the server came back" "$(longest_kb)" 128
 	check "$way: every byte is right" end_load
 	tail -n 3 "$T/hog.out" | diag
 	check "$way: off" "$memswap" off "$url"

@@ -19,7 +19,7 @@ prepare() {
 	doors=(--iscsi "127.0.0.1:$MEMSWAP_ISCSI" --iscsi-auth "$MEMSWAP_SHARE/secrets")
 }
 in_guest || serve --mem 256M --cpus 2 --timeout 600
-plan 42
+plan 43
 
 share=$MEMSWAP_SHARE
 url=$iscsi/default
@@ -58,6 +58,7 @@ check "by the name that ends with the bytes" sh -c "'$memswap' status --json | g
 check "attaching again changes nothing" "$memswap" on --auth "$share/secrets" "$url"
 refuses "a second way to the same pages is refused" 1 'in use over iSCSI' "$memswap" on "$nbd/default"
 check "I/O waits a day for the server" grep -qx 86400 /sys/class/iscsi_session/session*/recovery_tmo
+equal "no request is longer than 128 KiB" "$(cat /sys/block/sd*/queue/max_sectors_kb)" 128
 check "no secret on a command line" sh -c "! cat /proc/[0-9]*/cmdline | tr '\\0' ' ' | grep -a 'secret[0-9]'"
 check "and only root reads the record" sh -c \
 	"! find /etc/iscsi -type f -perm /077 -exec grep -l guestsecret {} +"

@@ -29,7 +29,7 @@ struct pager_cfg {
 	struct pin
 		*pin; /* borrowed until pager_free; NULL: pinned pages are not told */
 	uint32_t prefetch_pages; /* largest window; 0: never */
-	uint32_t spin_us; /* stay awake this long for the next fault; 0: sleep */
+	uint32_t spin_us;        /* stay awake this long for the next fault; 0: sleep */
 };
 
 /* Things main must know; pager_events returns a set of them. */

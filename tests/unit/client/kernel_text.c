@@ -272,10 +272,13 @@ static void the_disk_of_a_controller_is_found(void **state)
 	assert_int_equal(nvme_sysfs_disk(sys, "nvme9", kdev), -ENOENT);
 	assert_int_equal(nvme_sysfs_has_disk(sys, "nvme1", "nvme3n1"), 0);
 	assert_int_equal(nvme_sysfs_has_disk(sys, "nvme1", "nvme0n1"), -ENODEV);
-	nvme_sysfs_stat(sys, "nvme1", "nvme3n1", path, sizeof(path));
-	assert_non_null(strstr(path, "/class/nvme/nvme1/nvme3c1n1/stat"));
-	nvme_sysfs_stat(sys, "nvme1", "nvme0n1", path, sizeof(path));
-	assert_string_equal(path, "");
+	assert_int_equal(nvme_sysfs_way(sys, "nvme1", "nvme3n1", path, sizeof(path)),
+			 0);
+	assert_non_null(strstr(path, "/class/nvme/nvme1/nvme3c1n1"));
+	assert_int_equal(nvme_sysfs_way(sys, "nvme1", "nvme3n1", path, 20),
+			 -ENAMETOOLONG);
+	assert_int_equal(nvme_sysfs_way(sys, "nvme1", "nvme0n1", path, sizeof(path)),
+			 -ENODEV);
 }
 
 static void a_controller_is_found_by_name_and_address(void **state)
