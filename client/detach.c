@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "client/cgroups.h"
 #include "client/device.h"
 #include "client/file.h"
 #include "client/meminfo.h"
@@ -104,6 +105,23 @@ static int check_room(const struct swaps *s, const struct swaps_entry *e)
 	return -ENOMEM;
 }
 
+/* And what control groups have there into their limits? */
+static int check_cgroups(const struct swaps *s, const struct swaps_entry *e)
+{
+	char swapped[SIZE_FORMAT_MAX], room[SIZE_FORMAT_MAX], max[SIZE_FORMAT_MAX];
+	struct cgroups_short g;
+
+	if (!cgroups_find_short(CGROUPS_ROOT, e->used_bytes, room_elsewhere(s, e), &g))
+		return 0;
+	say_error("the control group %s has %s swapped out and room for %s within its "
+		  "limit of %s: raise its memory.max, add swap or end something in it "
+		  "first; --force lets the kernel try, and its OOM killer decide",
+		  g.path, size_format(g.swapped_bytes, swapped, sizeof(swapped)),
+		  size_format(g.room_bytes, room, sizeof(room)),
+		  size_format(g.max_bytes, max, sizeof(max)));
+	return -ENOMEM;
+}
+
 static int check_server(const struct attachment *a, const struct swaps_entry *e)
 {
 	char used[SIZE_FORMAT_MAX];
@@ -191,6 +209,8 @@ int detach_swap(struct attachment *a, bool force, bool verbose)
 		r = check_server(a, e);
 		if (!r)
 			r = check_room(&s, e);
+		if (!r)
+			r = check_cgroups(&s, e);
 	}
 	if (e && !r)
 		r = drain(a, force, verbose);

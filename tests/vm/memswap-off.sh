@@ -6,7 +6,7 @@
 # `on` or `off` has left, which the next one clears away.
 . "$(dirname "$0")/lib_memswap.sh"
 in_guest || serve --mem 160M --cpus 2 --timeout 400
-plan 38
+plan 42
 
 keep_shell_in_memory
 before=$(cat /proc/sys/vm/min_free_kbytes)
@@ -17,6 +17,11 @@ leftovers() {
 	pgrep -f @memswap-keeper
 	grep ^/dev /proc/swaps
 	cat /proc/sys/vm/min_free_kbytes
+}
+# What is swapped out has room again, and stays where it is: the server does not answer.
+freeze_and_make_room() {
+	host freeze
+	echo max >/sys/fs/cgroup/load/memory.max
 }
 phase_is() {
 	grep -q "\"phase\":\"$1\"" /run/memswap/*.json
@@ -44,7 +49,9 @@ for url in "${both[@]}"; do
 	check "$way: something is swapped out" start_load 16M --data 32M --pattern rand --op write --seconds 1 --passes 1
 	end_load >/dev/null
 	check "$way: again" start_load 16M --data 32M --pattern seq --op read --seconds 100000 --passes 100000
-	host freeze
+	refuses "$way: its cgroup has no room for that: off refuses, names it and the remedy" 1 \
+		'control group /load has .* swapped out and room for .* raise its memory.max' "$memswap" off "$url"
+	freeze_and_make_room
 	"$memswap" off "$url" >"$T/off.out" 2>&1 &
 	off=$!
 	check "$way: off is at work" wait_for 60 phase_is off
@@ -56,16 +63,19 @@ for url in "${both[@]}"; do
 	check "$way: status says the same" state_is live
 
 	# -- off that dies --
-	host freeze
+	echo 16M >/sys/fs/cgroup/load/memory.max
+	freeze_and_make_room
 	"$memswap" off "$url" >"$T/off.out" 2>&1 &
 	off=$!
 	wait_for 60 phase_is off
 	kill -KILL $off
 	host thaw
 	wait $off 2>/dev/null
-	kill -KILL "$load_pid"
+	check "$way: the work lives" kill -KILL "$load_pid"
 	wait "$load_pid" 2>/dev/null
-	check "$way: killed in the middle, off again does the rest" "$memswap" off "$url"
+	# The kernel ends a killed swapoff(2) only when it is through with a process's pages; so
+	# long it holds the lock, and off says that another is at work.
+	check "$way: killed in the middle, off again does the rest" wait_for 120 "$memswap" off "$url"
 	equal "$way: nothing is left of it" "$(leftovers)" "$before"
 
 	# -- on that dies --

@@ -17,6 +17,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "client/cgroups.h"
 #include "client/file.h"
 #include "client/meminfo.h"
 #include "client/nvme_options.h"
@@ -256,6 +257,51 @@ static void make_tree(void)
 	put("class/nvme/nvme2/hwmon1/x", "\n");
 }
 
+/* A group with this memory in use, limit and swap; a quarter of what it uses is cached
+ * files, 4 KiB of what it has swapped out in memory too. */
+static void put_group(const char *name, const char *max, unsigned int current_kb,
+		      unsigned int swapped_kb)
+{
+	char file[128], text[256];
+
+	snprintf(file, sizeof(file), "%s/memory.max", name);
+	put(file, max);
+	snprintf(file, sizeof(file), "%s/memory.current", name);
+	snprintf(text, sizeof(text), "%u\n", current_kb << 10);
+	put(file, text);
+	snprintf(file, sizeof(file), "%s/memory.swap.current", name);
+	snprintf(text, sizeof(text), "%u\n", (swapped_kb + 4) << 10);
+	put(file, text);
+	snprintf(file, sizeof(file), "%s/memory.stat", name);
+	snprintf(text, sizeof(text),
+		 "anon 1\nfile 999999\nswapcached 4096\ninactive_file %u\n"
+		 "active_file %u\nslab_reclaimable 0\n",
+		 current_kb << 7, current_kb << 7);
+	put(file, text);
+}
+
+static void the_group_that_lacks_most_is_found(void **state)
+{
+	struct cgroups_short s;
+
+	put("memory.stat", "anon 7\n"); /* the root's own: no limit, no swap */
+	assert_false(cgroups_find_short(sys, UINT64_MAX, 0, &s));
+	put_group("fits", "1048576\n", 1024, 256);
+	put_group("none", "max\n", 1024, 900000);
+	assert_false(cgroups_find_short(sys, UINT64_MAX, 0, &s));
+	put_group("a/lacks", "1048576\n", 1000, 512);
+	put_group("a/more", "1048576\n", 1024, 600);
+	assert_true(cgroups_find_short(sys, UINT64_MAX, 0, &s));
+	assert_string_equal(s.path, "/a/more");
+	assert_int_equal(s.swapped_bytes, 600 << 10);
+	assert_int_equal(s.room_bytes, 256 << 10);
+	assert_int_equal(s.max_bytes, 1 << 20);
+	/* Other swap takes the difference, or the area holds less than the groups have. */
+	assert_true(cgroups_find_short(sys, UINT64_MAX, 343 << 10, &s));
+	assert_false(cgroups_find_short(sys, UINT64_MAX, 344 << 10, &s));
+	assert_false(cgroups_find_short(sys, 256 << 10, 0, &s));
+}
+
 static void the_disk_of_a_controller_is_found(void **state)
 {
 	char kdev[NVME_SYSFS_NAME_MAX + 1], path[256];
@@ -343,6 +389,8 @@ int main(void)
 		cmocka_unit_test(the_keyring_is_found_by_its_name),
 		cmocka_unit_test(a_value_cannot_smuggle_an_option),
 		cmocka_unit_test(the_kernels_answer_is_read),
+		cmocka_unit_test_setup_teardown(the_group_that_lacks_most_is_found,
+						make_sys, remove_sys),
 		cmocka_unit_test_setup_teardown(the_disk_of_a_controller_is_found,
 						make_sys, remove_sys),
 		cmocka_unit_test_setup_teardown(
