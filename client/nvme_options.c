@@ -9,7 +9,11 @@
 #define PREFIX "nqn.2026-11.io.remem:"
 
 #define RECONNECT_DELAY_S 2
-#define KEEP_ALIVE_S      5
+/* As long as the kernel waits for a request. Once it takes a stall for a dead server it
+ * queues what is swapped out at the multipath head, without any bound (Linux 6.1,
+ * drivers/nvme/host/multipath.c), and a small cgroup ends in its OOM killer. A server that
+ * is gone resets the connection: that is noticed at once. */
+#define KEEP_ALIVE_S 30
 
 static bool is_value(const char *text)
 {

@@ -27,8 +27,8 @@ struct nvme_options {
 };
 
 /*
- * What suits swap: reconnect for ever, every 2 s; 5 s of keep-alive, after which a
- * dead server is noticed even when nothing is asked of it. For the discovery
+ * What suits swap: reconnect for ever, every 2 s; 30 s of keep-alive, after which a
+ * server that vanished is noticed even when nothing is asked of it. For the discovery
  * subsystem only what names it.
  *
  * -EINVAL: a value holds a comma or a newline, which would end it; -ENAMETOOLONG: an

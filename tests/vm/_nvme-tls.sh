@@ -146,7 +146,7 @@ refuses "with a wrong one, where to look" 1 'compare the keys' on --tls-key-file
 chmod 644 "$T/wrong"
 refuses "with a file that others can read, what to do" 1 'chmod 600' on --tls-key-file "$T/wrong"
 # Few requests and few bytes: an emulated CPU encrypts a megabyte a second or less when the machine
-# is loaded, and the kernel gives a request 30 s, a keep-alive 5.
+# is loaded, and the kernel gives a request and a keep-alive 30 s.
 check "with the right one it swaps" on --tls-key-file "$T/key" --queue-size 16
 check "on that device" grep "$(basename "$(device swap)")" /proc/swaps
 check "over TLS, by a key as RFC 8446 derives it" logged "PSK:NVMe1R01 $host $nqn:swap"

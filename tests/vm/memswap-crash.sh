@@ -10,11 +10,12 @@ plan 38
 
 work=(--data 48M --pattern rand --op write --seconds 1000 --passes 1 --verify-all)
 
-# freeze_after SECONDS: the server, in the background, for longer than reclaim tries.
+# freeze_after SECONDS: the server, in the background, for longer than reclaim tries, and than
+# the 5 s that the kernel gives a keep-alive unless told otherwise.
 freeze_after() {
 	sleep "$1"
 	host freeze
-	sleep 5
+	sleep 12
 	host thaw
 }
 # The longest request the kernel sends there, by any of the names its disk has in sysfs.

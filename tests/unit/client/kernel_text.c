@@ -119,7 +119,7 @@ static void the_fabrics_options_are_those_for_swap(void **state)
 			    "transport=tcp,traddr=10.0.2.2,trsvcid=4420,"
 			    "nqn=nqn.2026-11.io.remem:default,"
 			    "hostnqn=nqn.2014-08.org.nvmexpress:uuid:x,hostid=i,"
-			    "ctrl_loss_tmo=-1,reconnect_delay=2,keep_alive_tmo=5");
+			    "ctrl_loss_tmo=-1,reconnect_delay=2,keep_alive_tmo=30");
 	o.nr_io_queues = 3;
 	o.queue_size = 64;
 	o.hdr_digest = o.data_digest = true;
