@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # timeout: 900
 # The server dies under a guest that swaps on it, and comes back: the work waits, goes on,
-# and finds every byte. The server freezes: the same, also in a cgroup that holds no more
-# than what can be under way to it. memswap and its keeper die: what they left is taken up.
+# and finds every byte. The server freezes: the same, also in a cgroup of 12 MiB, of which 8 can
+# be under way to it (two queues). memswap and its keeper die: what they left is taken up.
 . "$(dirname "$0")/lib_memswap.sh"
 in_guest || serve --mem 256M --cpus 2 --timeout 600
 plan 38
