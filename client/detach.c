@@ -87,19 +87,20 @@ static uint64_t room_elsewhere(const struct swaps *s, const struct swaps_entry *
 static int check_room(const struct swaps *s, const struct swaps_entry *e)
 {
 	char used[SIZE_FORMAT_MAX], ram[SIZE_FORMAT_MAX], other[SIZE_FORMAT_MAX];
-	uint64_t elsewhere = room_elsewhere(s, e), margin;
+	uint64_t elsewhere = room_elsewhere(s, e), needed, margin;
 	struct meminfo m;
 
 	if (meminfo_read(&m))
 		return 0;
+	needed = swaps_not_in_memory(s, e, m.swap_cached_bytes);
 	margin = m.total_bytes / 64;
-	if (!e->used_bytes || e->used_bytes + margin <= m.available_bytes + elsewhere)
+	if (!needed || needed + margin <= m.available_bytes + elsewhere)
 		return 0;
 	say_error(
 		"%s are swapped out there, and only %s of RAM and %s of other swap are "
 		"free: add swap or end something first; --force lets the kernel try, "
 		"and its OOM killer decide",
-		size_format(e->used_bytes, used, sizeof(used)),
+		size_format(needed, used, sizeof(used)),
 		size_format(m.available_bytes, ram, sizeof(ram)),
 		size_format(elsewhere, other, sizeof(other)));
 	return -ENOMEM;

@@ -80,6 +80,18 @@ const struct swaps_entry *swaps_find(const struct swaps *s, const char *kdev)
 	return NULL;
 }
 
+uint64_t swaps_not_in_memory(const struct swaps *s, const struct swaps_entry *e,
+			     uint64_t swap_cached_bytes)
+{
+	uint64_t others = 0, cached;
+
+	for (size_t i = 0; i < s->nr; i++)
+		if (&s->entry[i] != e)
+			others += s->entry[i].used_bytes;
+	cached = swap_cached_bytes > others ? swap_cached_bytes - others : 0;
+	return e->used_bytes > cached ? e->used_bytes - cached : 0;
+}
+
 int swaps_next_priority(const struct swaps *s)
 {
 	int top = 0;

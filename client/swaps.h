@@ -32,6 +32,14 @@ int swaps_read(struct swaps *ret);
 /* The entry of /dev/KDEV, also when the device has been removed, or NULL. */
 const struct swaps_entry *swaps_find(const struct swaps *s, const char *kdev);
 
+/*
+ * Bytes of this area that are nowhere in memory, at most: what switching it off needs
+ * room for. A page that was read back keeps its place in the area; the kernel counts
+ * such pages (SwapCached) for all areas together.
+ */
+uint64_t swaps_not_in_memory(const struct swaps *s, const struct swaps_entry *e,
+			     uint64_t swap_cached_bytes);
+
 /* A priority above every present one, at least 1. */
 int swaps_next_priority(const struct swaps *s);
 

@@ -51,6 +51,21 @@ static void the_swap_table_is_read(void **state)
 	assert_int_equal(swaps_next_priority(&s), 6);
 }
 
+static void what_was_read_back_from_swap_needs_no_room(void **state)
+{
+	struct swaps s = { .nr = 2,
+			   .entry = { { .used_bytes = 30 << 20 },
+				      { .used_bytes = 5 << 20 } } };
+
+	assert_int_equal(swaps_not_in_memory(&s, &s.entry[0], 0), 30 << 20);
+	/* The first 5 MiB may all be the other's. */
+	assert_int_equal(swaps_not_in_memory(&s, &s.entry[0], 5 << 20), 30 << 20);
+	assert_int_equal(swaps_not_in_memory(&s, &s.entry[0], 12 << 20), 23 << 20);
+	assert_int_equal(swaps_not_in_memory(&s, &s.entry[0], 99 << 20), 0);
+	assert_int_equal(swaps_not_in_memory(&s, &s.entry[1], 30 << 20), 5 << 20);
+	assert_int_equal(swaps_not_in_memory(&s, &s.entry[1], 31 << 20), 4 << 20);
+}
+
 static void an_empty_swap_table_gives_the_lowest_priority(void **state)
 {
 	struct swaps s;
@@ -381,6 +396,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_swap_table_is_read),
+		cmocka_unit_test(what_was_read_back_from_swap_needs_no_room),
 		cmocka_unit_test(an_empty_swap_table_gives_the_lowest_priority),
 		cmocka_unit_test(a_longer_swap_table_than_there_can_be_is_cut),
 		cmocka_unit_test(meminfo_is_read),
