@@ -228,7 +228,7 @@ class Daemon:
 
     def order(self, verb, *words):
         done = self.verb(verb, *words)
-        check(done.returncode == 0, f"{verb} {words}: {done.stderr}")
+        check(done.returncode == 0, f"{verb} {words}: {done.stderr}; the daemon: {self.text()[-2000:]}")
 
     def wait_squeezed(self, seconds=120):
         def done():

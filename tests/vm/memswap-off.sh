@@ -23,6 +23,12 @@ freeze_and_make_room() {
 	host freeze
 	echo max >/sys/fs/cgroup/load/memory.max
 }
+# in_phase PHASE OUTPUT: memswap, at work in the background, comes to it; else, what it said.
+in_phase() {
+	wait_for 60 phase_is "$1" && return
+	cat "$2"
+	return 1
+}
 phase_is() {
 	grep -q "\"phase\":\"$1\"" /run/memswap/*.json
 }
@@ -54,7 +60,7 @@ for url in "${both[@]}"; do
 	freeze_and_make_room
 	"$memswap" off "$url" >"$T/off.out" 2>&1 &
 	off=$!
-	check "$way: off is at work" wait_for 60 phase_is off
+	check "$way: off is at work" in_phase off "$T/off.out"
 	kill -INT $off
 	host thaw
 	wait $off
@@ -67,7 +73,7 @@ for url in "${both[@]}"; do
 	freeze_and_make_room
 	"$memswap" off "$url" >"$T/off.out" 2>&1 &
 	off=$!
-	wait_for 60 phase_is off
+	in_phase off "$T/off.out"
 	kill -KILL $off
 	host thaw
 	wait $off 2>/dev/null
@@ -82,7 +88,7 @@ for url in "${both[@]}"; do
 	host freeze
 	"$memswap" on "$url" >"$T/on.out" 2>&1 &
 	on=$!
-	check "$way: on waits for a server that does not answer" wait_for 60 phase_is connecting
+	check "$way: on waits for a server that does not answer" in_phase connecting "$T/on.out"
 	sleep 0.3
 	kill -KILL $on
 	host thaw

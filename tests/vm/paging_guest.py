@@ -15,39 +15,47 @@ SSD = ("--ssd", os.environ.get("SWAP", f"{T}/swap"))
 WORK = int(os.environ.get("WORK", 100))  # per cent of the accesses
 
 
+def wait_paged(daemon, faults):
+    """Until so many pages more came from the swap file."""
+    before = daemon.status()["faults"]["tier"]
+    wait_until(lambda: daemon.status()["faults"]["tier"] > before + faults, f"{faults} faults", alive=daemon.child)
+
+
 def all_right(line, pages):
     check(line == f"pagework: verified {pages} pages, 0 bad", line)
 
 
 @test("a guest attached while it boots works in 25 % of its memory, never more, without a wrong byte")
 def quarter():
-    guest = Guest(mib=256, work_mib=160, accesses=300 * WORK, hold=True)  # or it may have ended before the attach
+    guest = Guest(mib=256, work_mib=160, accesses=0, hold=True)  # or it may have ended before the attach
     guest.wait_for("pagework: starts")
     daemon = Daemon("--qmp", guest.qmp, "--memdev", "mem0", "--ram", "64M", *SSD, name="guest")
     daemon.wait_squeezed()
     limit = Limit(memory_object(guest.pid), 64 * MIB).start()
     guest.go()
-    guest.wait_for("pagework: worked")
-    status = daemon.status()
+    wait_paged(daemon, 200 * WORK)
+    faults = daemon.status()["faults"]
+    guest.go()
     all_right(guest.wait_for("pagework: verified"), 160 * 256)
     limit.end()
-    check(status["faults"]["tier"] > 30 * WORK, f"hardly anything was paged: {status}")
     check(daemon.child.wait(60) == 0, "the daemon ends with the guest")
     check("has ended" in daemon.text(), daemon.text())
-    diag(f"{limit.samples} looks at the limit, {limit.worst >> 20} MiB at most; faults {status['faults']}")
+    diag(f"{limit.samples} looks at the limit, {limit.worst >> 20} MiB at most; faults {faults}")
 
 
 @test("a guest with two vCPUs is attached full, squeezed, resized and detached while it works")
 def squeeze():
-    guest = Guest(mib=256, cpus=2, work_mib=140, accesses=600 * WORK, hold=True)
+    guest = Guest(mib=256, cpus=2, work_mib=140, accesses=0, hold=True)
     guest.wait_for("pagework: filled")
     daemon = Daemon("--qmp", guest.qmp, "--ram", "128M", *SSD, name="guest")
     guest.go()
     daemon.wait_squeezed()
     daemon.order("set", "--ram", "64M")
     daemon.wait_squeezed()
+    wait_paged(daemon, 100 * WORK)
     daemon.order("set", "--ram", "100M")
     daemon.detach()
+    guest.go()
     all_right(guest.wait_for("pagework: verified"), 140 * 256)
     check(not os.path.exists(f"{T}/state/guest/pages"), "the journal is removed")
 
@@ -70,8 +78,7 @@ def killed():
         daemon.kill()
         daemon = daemon.resume(wait=False)
     daemon.wait_up()
-    before = daemon.status()["faults"]["tier"]
-    wait_until(lambda: daemon.status()["faults"]["tier"] > before + 50 * WORK, "work", alive=daemon.child)
+    wait_paged(daemon, 50 * WORK)
     guest.go()
     all_right(guest.wait_for("pagework: verified"), 140 * 256)
     limit.end()
