@@ -7,6 +7,7 @@
 #ifndef MEMSERVER_CONFINE_H
 #define MEMSERVER_CONFINE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 enum confine_access {
@@ -28,12 +29,16 @@ struct confine_folder {
 int confine_files(const struct confine_folder *folders, size_t nr);
 
 /*
+ * `connects`: tgtd is given orders, over a unix socket; without it there is no connect(2). (It
+ * could turn a peer's connection into one to somebody else, by way of AF_UNSPEC, and a
+ * filter can't see the address.)
+ *
  * Seccomp: no process (threads only), no exec, no tracing, no mount, no socket but unix ones, no
  * code that was not there before. A call that is not on the list fails with EPERM and is told
  * once on standard error: guests' swap waits for us, so a libc that does something new must not
  * end us. The kernel's log has it, too. 0; -EOPNOTSUPP: not with a sanitizer, which needs many
  * more; -errno.
  */
-int confine_calls(void);
+int confine_calls(bool connects);
 
 #endif

@@ -45,7 +45,7 @@ static const int allowed[] = {
 	SCMP_SYS(clock_gettime), SCMP_SYS(clock_getres), SCMP_SYS(gettimeofday),
 	SCMP_SYS(time),
 	/* peers that come and go; no bind, no listen */
-	SCMP_SYS(accept), SCMP_SYS(accept4), SCMP_SYS(connect), SCMP_SYS(shutdown),
+	SCMP_SYS(accept), SCMP_SYS(accept4), SCMP_SYS(shutdown),
 	SCMP_SYS(getsockopt), SCMP_SYS(setsockopt), SCMP_SYS(getsockname),
 	SCMP_SYS(getpeername),
 	/* exports that come, grow and go; what there is to know of the host */
@@ -116,13 +116,15 @@ static void on_refused(int signo, siginfo_t *info, void *context)
 
 /* ---- the filter ---- */
 
-static int add_conditions(scmp_filter_ctx f)
+static int add_conditions(scmp_filter_ctx f, bool connects)
 {
 	static const uint64_t threads = CLONE_THREAD | CLONE_VM | CLONE_SIGHAND;
 	int r;
 
 	/* glibc takes ENOSYS to mean: use clone, whose flags can be looked at. */
 	r = seccomp_rule_add(f, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
+	if (r == 0 && connects)
+		r = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(connect), 0);
 	if (r == 0)
 		r = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1,
 				     SCMP_A0(SCMP_CMP_MASKED_EQ, threads, threads));
@@ -141,7 +143,7 @@ static int add_conditions(scmp_filter_ctx f)
 	return r;
 }
 
-static int load(void)
+static int load(bool connects)
 {
 	scmp_filter_ctx f = seccomp_init(SCMP_ACT_TRAP);
 	int r = f ? 0 : -ENOMEM;
@@ -152,7 +154,7 @@ static int load(void)
 			r = 0;
 	}
 	if (r == 0)
-		r = add_conditions(f);
+		r = add_conditions(f, connects);
 	if (r == 0)
 		r = seccomp_attr_set(f, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
 	if (r == 0)
@@ -163,7 +165,7 @@ static int load(void)
 	return r;
 }
 
-int confine_calls(void)
+int confine_calls(bool connects)
 {
 	struct sigaction a = { .sa_sigaction = on_refused, .sa_flags = SA_SIGINFO };
 
@@ -171,5 +173,5 @@ int confine_calls(void)
 		return -EOPNOTSUPP;
 	if (sigaction(SIGSYS, &a, NULL) < 0)
 		return -errno;
-	return load();
+	return load(connects);
 }

@@ -457,7 +457,8 @@ static void confine(struct server *s)
 {
 	struct confine_folder list[FOLDERS_MAX];
 	const struct passwd *pw = s->drop.wanted ? NULL : getpwuid(geteuid());
-	int files = confine_files(list, list_folders(s, list)), calls = confine_calls();
+	int files = confine_files(list, list_folders(s, list));
+	int calls = confine_calls(s->iscsi != NULL);
 	char landlock[40] = "Landlock: not in this kernel", seccomp[60] = "seccomp";
 
 	if (files > 0)

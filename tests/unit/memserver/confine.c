@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/bpf.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <pwd.h>
 #include <sched.h>
@@ -35,6 +36,9 @@ enum { DONE = 40, REFUSED, OTHERWISE }; /* a child's exit status */
 
 static char folder[] = "/tmp/confine.XXXXXX";
 static bool has_calls, has_files; /* found out by `able` */
+
+static int peer = -1;                /* the accepted end of a connection */
+static struct sockaddr_in elsewhere; /* where somebody listens */
 
 static int outcome(bool worked)
 {
@@ -89,6 +93,15 @@ static int dial_netlink(void)
 static int dial_inet(void)
 {
 	return outcome(socket(AF_INET, SOCK_STREAM, 0) >= 0);
+}
+/* A peer's connection becomes one to somebody else. */
+static int redirect(void)
+{
+	struct sockaddr none = { .sa_family = AF_UNSPEC };
+
+	return outcome(
+		connect(peer, &none, sizeof(none)) == 0 &&
+		connect(peer, (struct sockaddr *)&elsewhere, sizeof(elsewhere)) == 0);
 }
 static int sniff(void)
 {
@@ -153,7 +166,7 @@ static void give_up_all(void)
 	    chown(folder, d.wanted ? d.uid : geteuid(), (gid_t)-1) < 0 ||
 	    drop_rights(&d) < 0 || confine_files(may, 2) < 0)
 		_exit(1);
-	if (has_calls && confine_calls() < 0)
+	if (has_calls && confine_calls(false) < 0)
 		_exit(2);
 }
 
@@ -178,7 +191,7 @@ static int ask_able(void)
 	static const struct confine_folder all[] = { { "/", CONFINE_READ } };
 	bool files = confine_files(all, 1) > 0;
 
-	return DONE + (confine_calls() == 0) + 2 * files;
+	return DONE + (confine_calls(false) == 0) + 2 * files;
 }
 
 static int able(void **state)
@@ -234,6 +247,44 @@ static void no_sockets_but_unix(void **state)
 	assert_int_equal(in_child(sniff, true), REFUSED);
 }
 
+static int listener(struct sockaddr_in *ret)
+{
+	socklen_t len = sizeof(*ret);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	*ret = (struct sockaddr_in){ .sin_family = AF_INET,
+				     .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	assert_int_equal(bind(fd, (struct sockaddr *)ret, len), 0);
+	assert_int_equal(listen(fd, 8), 0);
+	assert_int_equal(getsockname(fd, (struct sockaddr *)ret, &len), 0);
+	return fd;
+}
+
+/* A child changes the connection for all who have it: one for each attempt. */
+static int redirected(bool confined)
+{
+	struct sockaddr_in here;
+	int door = listener(&here), other = listener(&elsewhere), r;
+	int client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	assert_int_equal(connect(client, (struct sockaddr *)&here, sizeof(here)), 0);
+	peer = accept(door, NULL, NULL);
+	assert_true(peer >= 0);
+	r = in_child(redirect, confined);
+	close(peer);
+	close(client);
+	close(door);
+	close(other);
+	return r;
+}
+
+static void no_connections_to_elsewhere(void **state)
+{
+	assert_true(has_calls);
+	assert_int_equal(redirected(false), DONE);
+	assert_int_equal(redirected(true), REFUSED);
+}
+
 static void no_new_code(void **state)
 {
 	assert_true(has_calls);
@@ -257,9 +308,13 @@ static void no_kernel(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(serves_on),    cmocka_unit_test(no_files_of_others),
-		cmocka_unit_test(no_processes), cmocka_unit_test(no_sockets_but_unix),
-		cmocka_unit_test(no_new_code),  cmocka_unit_test(no_kernel),
+		cmocka_unit_test(serves_on),
+		cmocka_unit_test(no_files_of_others),
+		cmocka_unit_test(no_processes),
+		cmocka_unit_test(no_sockets_but_unix),
+		cmocka_unit_test(no_connections_to_elsewhere),
+		cmocka_unit_test(no_new_code),
+		cmocka_unit_test(no_kernel),
 	};
 
 	return cmocka_run_group_tests(tests, able, clean);
