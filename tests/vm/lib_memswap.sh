@@ -53,8 +53,19 @@ host_thaw() {
 }
 # kill_tgtd: of a memserver with iSCSI; it starts another.
 host_kill_tgtd() {
-	kill -KILL "$("$B/memctl" -s "$T/control" --json stat |
-		/usr/bin/python3 -c 'import json, sys; print(json.load(sys.stdin)["iscsi"]["pid"])')"
+	kill -KILL "$(tgtd_pid)"
+}
+# freeze_tgtd, thaw_tgtd: of such a one.
+host_freeze_tgtd() {
+	frozen_tgtd=$(tgtd_pid)
+	kill -STOP "$frozen_tgtd"
+}
+host_thaw_tgtd() {
+	kill -CONT "$frozen_tgtd"
+}
+tgtd_pid() {
+	"$B/memctl" -s "$T/control" --json stat |
+		/usr/bin/python3 -c 'import json, sys; print(json.load(sys.stdin)["iscsi"]["pid"])'
 }
 # The bytes are gone, as after a reboot of the host.
 host_forget() {

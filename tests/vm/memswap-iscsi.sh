@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # timeout: 900
 # A guest swaps over iSCSI: memswap and open-iscsi there, memserver and its tgtd here. CHAP
-# one-way and mutual, more than the guest's RAM with every byte verified, tgtd and memserver
-# killed under the load, memory given back, nothing left behind.
+# one-way and mutual, more than the guest's RAM with every byte verified, tgtd frozen, tgtd and
+# memserver killed under the load, memory given back, nothing left behind.
 # The guest has room for itself beside the load (256 MB): with 144 its last part, the server gone
 # for good, has hung once, the shell waiting for memory behind swap-outs that nobody took.
 . "$(dirname "$0")/lib_memswap.sh"
@@ -19,7 +19,7 @@ prepare() {
 	doors=(--iscsi "127.0.0.1:$MEMSWAP_ISCSI" --iscsi-auth "$MEMSWAP_SHARE/secrets")
 }
 in_guest || serve --mem 256M --cpus 2 --timeout 600
-plan 43
+plan 45
 
 share=$MEMSWAP_SHARE
 url=$iscsi/default
@@ -80,6 +80,18 @@ check "the memory came back: $(host resident default) of $stored bytes" test "$(
 
 # -- the server dies under the load --
 check "attached again" "$memswap" on --auth "$share/secrets" "$url"
+freeze_after() {
+	sleep "$1"
+	host freeze_tgtd
+	sleep 4
+	host thaw_tgtd
+}
+freeze_after 0.5 &
+freezer=$!
+start_load 12M --data 32M --pattern rand --op write --seconds 1 --passes 1 --verify-all
+wait $freezer
+check "tgtd freezes under a small cgroup: every byte is right" end_load
+equal "nobody was killed for memory" "$(awk '$1 == "oom_kill" { print $2 }' /sys/fs/cgroup/load/memory.events)" 0
 check "work runs on it" start_load 16M --data 32M --pattern rand --op write --seconds 1000 --passes 1 --verify-all
 before=$(count_swapped_in)
 host kill_tgtd | diag
