@@ -224,7 +224,7 @@ static uint32_t claim(struct spill_keeper *k)
 	if (n != m || k->repair_pfn != pfn || first != k->first) {
 		if (n)
 			spill_map_repaired(map, 0);
-		spill_map_free(map, k->second, m);
+		spill_map_give_back(map, k->second, m); /* some may have had bytes */
 		return 0;
 	}
 	return n;
