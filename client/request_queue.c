@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* A disk's folder in sysfs in, two of its queue's limits changed. Main thread. */
+/* CPUs in, queues out; a disk's folder in sysfs in, two of its queue's limits changed.
+ * Main thread. */
 #include "client/request_queue.h"
 
 #include <limits.h>
@@ -9,6 +10,13 @@
 
 #include "client/file.h"
 #include "client/say.h"
+
+unsigned int request_queues(long cpus)
+{
+	if (cpus < 1)
+		return 1;
+	return cpus < REQUEST_QUEUES_MAX ? (unsigned int)cpus : REQUEST_QUEUES_MAX;
+}
 
 static void set(const char *disk, const char *limit, unsigned int n)
 {

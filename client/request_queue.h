@@ -10,6 +10,10 @@
 #ifndef CLIENT_REQUEST_QUEUE_H
 #define CLIENT_REQUEST_QUEUE_H
 
+/* Queues of a disk, unless the user wishes otherwise: one a CPU, no more than this. The
+ * kernel's default, one for each of 64 CPUs, would have 256 MiB under way. */
+#define REQUEST_QUEUES_MAX 4u
+
 /* Requests of each of a disk's queues. A guest's swap is as fast as with the kernel's
  * 128, also random reads and writes. */
 #define REQUEST_QUEUE_SIZE 32u
@@ -17,6 +21,9 @@
 /* The longest request, as memserver has it for NVMe (MDTS). An emulated guest's random
  * writes cost 13 % more than with 1 MiB, its random reads 3 %. */
 #define REQUEST_QUEUE_KB 128u
+
+/* How many queues a host with so many CPUs (< 1: unknown) is given. Pure. */
+unsigned int request_queues(long cpus);
 
 /*
  * No request to the disk, a folder in sysfs, is longer than REQUEST_QUEUE_KB from now on.

@@ -34,9 +34,6 @@
  */
 #define TIMEOUT_DEFAULT_S 10
 
-/* More don't help a guest's swap, and each takes some of the memory reserve. */
-#define CONNECTIONS_DEFAULT_MAX 4
-
 /* Between connect and arm in the same run: what the keeper will inherit. */
 static struct {
 	struct nbd_dial dial;
@@ -244,13 +241,10 @@ static int check_export(const char *url, const struct nbd_export_info *i)
 static unsigned int choose_connections(const struct transport_options *o,
 				       uint16_t flags)
 {
-	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
 	unsigned int n = o->connections;
 
 	if (!n)
-		n = cpus < 1                         ? 1
-		    : cpus > CONNECTIONS_DEFAULT_MAX ? CONNECTIONS_DEFAULT_MAX
-						     : (unsigned int)cpus;
+		n = request_queues(sysconf(_SC_NPROCESSORS_ONLN));
 	if (n > 1 && !(flags & NBD_FLAG_CAN_MULTI_CONN)) {
 		if (o->connections)
 			say_warning("the server takes one connection only");

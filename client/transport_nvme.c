@@ -9,6 +9,7 @@
 #include <netdb.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "client/dhchap_file.h"
 #include "client/file.h"
@@ -299,7 +300,9 @@ static int nvme_connect(struct attachment *a, const struct transport_options *t)
 		.nqn = nqn,
 		.hostnqn = host.nqn,
 		.hostid = host.id,
-		.nr_io_queues = t->nr_io_queues,
+		.nr_io_queues = t->nr_io_queues
+					? t->nr_io_queues
+					: request_queues(sysconf(_SC_NPROCESSORS_ONLN)),
 		.queue_size = t->queue_size ? t->queue_size : REQUEST_QUEUE_SIZE,
 		.hdr_digest = t->hdr_digest,
 		.data_digest = t->data_digest,

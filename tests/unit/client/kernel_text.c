@@ -22,6 +22,7 @@
 #include "client/meminfo.h"
 #include "client/nvme_options.h"
 #include "client/nvme_sysfs.h"
+#include "client/request_queue.h"
 #include "client/swaps.h"
 #include "client/tls_key.h"
 #include "client/tune.h"
@@ -123,6 +124,14 @@ static const struct nvme_options good = {
 	.hostnqn = "nqn.2014-08.org.nvmexpress:uuid:x",
 	.hostid = "i",
 };
+
+static void a_host_with_many_cpus_has_few_queues(void **state)
+{
+	assert_int_equal(request_queues(-1), 1);
+	assert_int_equal(request_queues(1), 1);
+	assert_int_equal(request_queues(4), 4);
+	assert_int_equal(request_queues(256), 4);
+}
 
 static void the_fabrics_options_are_those_for_swap(void **state)
 {
@@ -401,6 +410,7 @@ int main(void)
 		cmocka_unit_test(a_longer_swap_table_than_there_can_be_is_cut),
 		cmocka_unit_test(meminfo_is_read),
 		cmocka_unit_test(the_memory_reserve_grows_with_the_ram),
+		cmocka_unit_test(a_host_with_many_cpus_has_few_queues),
 		cmocka_unit_test(the_fabrics_options_are_those_for_swap),
 		cmocka_unit_test(the_keyring_is_found_by_its_name),
 		cmocka_unit_test(a_value_cannot_smuggle_an_option),
