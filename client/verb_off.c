@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "client/detach.h"
 #include "client/say.h"
@@ -17,6 +18,7 @@
 #include "lib/cleanup.h"
 
 #define ATTACHMENTS_MAX 64
+#define GONE_LOOKS      3 /* a second apart: an outage shorter than that is none */
 
 enum { OPT_FORCE = 256, OPT_ALL };
 
@@ -65,18 +67,38 @@ static void list_attached(void)
 		say_error("nothing is attached");
 }
 
+/*
+ * Somebody is at work on it, an `off` very likely. While its server is there he comes to an
+ * end; one that is gone he waits for, and only without the device that wait ends.
+ */
+static int lock_by_force(struct attachment *a)
+{
+	const struct transport *t = transport_of(&a->url);
+	struct transport_status s;
+	unsigned int gone = 0;
+	int lock;
+
+	say_warning("another memswap is at work on it: waiting for it");
+	while ((lock = state_lock(&a->url, false)) == -EBUSY) {
+		t->status(a, &s);
+		gone = s.state == TRANSPORT_LIVE ? 0 : gone + 1;
+		if (gone == GONE_LOOKS) {
+			say_warning("the server is gone: cutting its device off");
+			t->disconnect(a);
+		}
+		sleep(1);
+	}
+	return lock;
+}
+
 static int off_one(struct attachment *a, const struct wish *w)
 {
 	_cleanup_close_ int lock = state_lock(&a->url, false);
 	char url[URL_TEXT_MAX + 1];
 	int r;
 
-	if (lock == -EBUSY && w->force) {
-		/* Very likely an `off` that waits for a dead server: end its wait. */
-		say_warning("another memswap is at work on it: cutting its device off");
-		transport_of(&a->url)->disconnect(a);
-		lock = state_lock(&a->url, true);
-	}
+	if (lock == -EBUSY && w->force)
+		lock = lock_by_force(a);
 	if (lock == -EBUSY) {
 		say_error("%s: another memswap is at work on it",
 			  url_format(&a->url, url));

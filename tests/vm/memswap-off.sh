@@ -6,7 +6,7 @@
 # `on` or `off` has left, which the next one clears away.
 . "$(dirname "$0")/lib_memswap.sh"
 in_guest || serve --mem 160M --cpus 2 --timeout 400
-plan 42
+plan 46
 
 keep_shell_in_memory
 before=$(cat /proc/sys/vm/min_free_kbytes)
@@ -51,7 +51,9 @@ for url in "${both[@]}"; do
 	way=${url%%:*}
 
 	# -- interrupted off: the server is slower than the patience of who typed it --
-	check "$way: attached" "$memswap" on "$url"
+	# NBD's default would take the server for dead while it is frozen for so long.
+	[ "$way" = nbd ] && patience=(--timeout 60) || patience=()
+	check "$way: attached" "$memswap" on "${patience[@]}" "$url"
 	check "$way: something is swapped out" start_load 16M --data 32M --pattern rand --op write --seconds 1 --passes 1
 	end_load >/dev/null
 	check "$way: again" start_load 16M --data 32M --pattern seq --op read --seconds 100000 --passes 100000
@@ -74,14 +76,19 @@ for url in "${both[@]}"; do
 	"$memswap" off "$url" >"$T/off.out" 2>&1 &
 	off=$!
 	in_phase off "$T/off.out"
+	refuses "$way: beside it off does nothing" 1 'another memswap is at work on it' "$memswap" off "$url"
+	"$memswap" off --force "$url" >"$T/force.out" 2>&1 &
+	forced=$!
+	check "$way: off --force waits" wait_for 60 grep -q 'waiting for it' "$T/force.out"
+	sleep 1 # it would cut off a server that is there at once, if ever
 	kill -KILL $off
 	host thaw
 	wait $off 2>/dev/null
-	check "$way: the work lives" kill -KILL "$load_pid"
-	wait "$load_pid" 2>/dev/null
 	# The kernel ends a killed swapoff(2) only when it is through with a process's pages; so
-	# long it holds the lock, and off says that another is at work.
-	check "$way: killed in the middle, off again does the rest" wait_for 120 "$memswap" off "$url"
+	# long it holds the lock.
+	check "$way: the other killed in the middle, it does the rest" wait $forced
+	check "$way: the work has lost nothing" kill -KILL "$load_pid"
+	wait "$load_pid" 2>/dev/null
 	equal "$way: nothing is left of it" "$(leftovers)" "$before"
 
 	# -- on that dies --
