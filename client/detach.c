@@ -123,6 +123,16 @@ static int check_cgroups(const struct swaps *s, const struct swaps_entry *e)
 	return -ENOMEM;
 }
 
+/* Without one nobody would connect it again, nor tell that its server is gone. */
+static int bring_keeper(struct attachment *a, bool force)
+{
+	int r = transport_rearm(a);
+
+	if (r > 0)
+		say_step("/dev/%s has a keeper again", a->kdev);
+	return r > 0 || force ? 0 : r;
+}
+
 static int check_server(const struct attachment *a, const struct swaps_entry *e)
 {
 	char used[SIZE_FORMAT_MAX];
@@ -206,7 +216,9 @@ int detach_swap(struct attachment *a, bool force, bool verbose)
 		return r;
 	}
 	e = a->kdev[0] ? swaps_find(&s, a->kdev) : NULL;
-	if (e && !force) {
+	if (e && e->used_bytes)
+		r = bring_keeper(a, force);
+	if (e && !force && !r) {
 		r = check_server(a, e);
 		if (!r)
 			r = check_room(&s, e);

@@ -73,4 +73,8 @@ extern const struct transport transport_nvme, transport_nbd, transport_iscsi;
 
 const struct transport *transport_of(const struct url *u);
 
+/* Another keeper where there should be one and it has died. 1: it has one again; 0: none is
+ * missing; -errno, said. */
+int transport_rearm(struct attachment *a);
+
 #endif

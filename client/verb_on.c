@@ -291,7 +291,11 @@ static int attach(struct attachment *a, const struct wish *w)
 	clock_gettime(CLOCK_REALTIME, &now);
 	a->since_s = now.tv_sec;
 	a->phase = PHASE_ON;
-	return state_save(a);
+	/* It is on, whatever becomes of that: `off` looks at /proc/swaps, too. */
+	if (state_save(a))
+		say_warning("the state of /dev/%s stays as it was before swapon",
+			    a->kdev);
+	return 0;
 }
 
 /*
@@ -319,15 +323,14 @@ static int take_over(struct attachment *a)
 		if (r)
 			return r;
 	}
-	t->status(a, &status);
-	if (status.state != TRANSPORT_DEAD && status.connections && !status.keeper) {
-		r = t->arm(a);
-		if (r)
-			return r;
-		printf("%s: /dev/%s has a keeper again\n", url_format(&a->url, url),
-		       a->kdev);
-		return 1;
+	r = transport_rearm(a);
+	if (r) {
+		if (r > 0)
+			printf("%s: /dev/%s has a keeper again\n",
+			       url_format(&a->url, url), a->kdev);
+		return r;
 	}
+	t->status(a, &status);
 	printf("%s is already on: /dev/%s, %s\n", url_format(&a->url, url), a->kdev,
 	       transport_state_name(status.state));
 	return 1;
