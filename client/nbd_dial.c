@@ -162,6 +162,19 @@ static int dial(const struct nbd_dial *d, struct line *l, int *ret_fd)
 	return 0;
 }
 
+/*
+ * A shut-down TCP socket still delivers what is queued, for minutes if the network comes
+ * back: an old write could overtake a newer one that went over the next connection. So
+ * the last close drops the queue and sends a reset, also the kernel's when nobody else
+ * has the socket any more: a keeper that died may have been the only one to abort it.
+ */
+static void drop_unsent_at_close(int fd)
+{
+	struct linger now = { .l_onoff = 1, .l_linger = 0 };
+
+	setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+}
+
 /* Runs the machine to the end of the option it is in. */
 static int negotiate(const struct line *l, struct nbd_handshake *h)
 {
@@ -208,6 +221,7 @@ int nbd_dial_go(const struct nbd_dial *d, struct nbd_handshake *h, int *ret_fd,
 	}
 	if (fcntl(fd, F_SETFL, 0))
 		return -errno;
+	drop_unsent_at_close(fd);
 	*ret_fd = take_fd(&fd);
 	return 0;
 }
@@ -262,15 +276,9 @@ bool nbd_dial_ended_here(int fd)
 void nbd_dial_abort(int fd)
 {
 	struct sockaddr none = { .sa_family = AF_UNSPEC };
-	struct linger now = { .l_onoff = 1, .l_linger = 0 };
 
-	/*
-	 * A shut-down TCP socket still delivers what is queued, for minutes if the
-	 * network comes back: an old write could overtake a newer one that went over
-	 * the next connection. Disconnecting drops the queue and sends a reset; where
-	 * the kernel doesn't allow it now, the last close does the same.
-	 */
-	setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+	/* Disconnecting drops the queue and sends a reset; where the kernel doesn't allow
+	 * it now, the last close does the same. */
 	shutdown(fd, SHUT_RDWR);
 	connect(fd, &none, sizeof(none));
 }
