@@ -78,14 +78,6 @@ static void move_all(struct list *from, struct list *to, int error)
 
 /* ---- is it there? ---- */
 
-static void came_up(struct nbd_tier *t)
-{
-	int was = NBD_DOWN;
-
-	if (atomic_compare_exchange_strong(&t->state, &was, NBD_UP))
-		log_note("%s: connected again", t->x.url);
-}
-
 /* Said by the first who notices; the others' connections to that life are dead too. */
 static void went_down(struct nbd_tier *t, uint64_t life, const char *why)
 {
@@ -110,10 +102,16 @@ static void is_reborn(struct nbd_tier *t, const char *why)
 void nbd_tier_label(struct tier *tier, bool ours)
 {
 	struct nbd_tier *t = (struct nbd_tier *)tier;
+	int was;
 
-	if (!ours)
+	if (!ours) {
 		is_reborn(t, "its label is gone");
-	else if (atomic_exchange(&t->state, NBD_UP) == NBD_REBORN)
+		return;
+	}
+	was = atomic_exchange(&t->state, NBD_UP);
+	if (was == NBD_DOWN)
+		log_note("%s: connected again", t->x.url);
+	else if (was == NBD_REBORN)
 		log_note("%s: it is the old export after all", t->x.url);
 }
 
@@ -233,6 +231,14 @@ static int64_t issue_io(struct nbd_queue *q, struct slot *s)
 			 : nbd_aio_pread(q->h, io->buf, len, at, cb, 0);
 }
 
+/* What changes an export is sent only where the label was ours: who answers may be another
+ * one, with somebody else's pages. */
+static bool may_send(const struct nbd_queue *q, const struct tier_io *io)
+{
+	return (!io->write && !io->discard) ||
+	       nbd_tier_state(&tier_of(q)->tier) == NBD_UP;
+}
+
 /* Gives libnbd what waits. (A call that fails may have completed its slot or not.) */
 static void issue_all(struct nbd_queue *q)
 {
@@ -242,6 +248,11 @@ static void issue_all(struct nbd_queue *q)
 		if (list_empty(&q->issued))
 			q->progress_ms = clock_ms();
 		list_del(&s->link);
+		if (!may_send(q, s->io)) {
+			s->error = ENOTCONN;
+			list_add_tail(&q->done, &s->link);
+			continue;
+		}
 		list_add_tail(&q->issued, &s->link);
 		if (s->io->discard && nbd_can_trim(q->h) != 1) {
 			int error = EOPNOTSUPP;
@@ -326,7 +337,6 @@ static bool greet(struct nbd_queue *q)
 		return false;
 	}
 	q->ready = true;
-	came_up(t);
 	issue_all(q);
 	return q->h != NULL;
 }

@@ -6,7 +6,8 @@
  *
  * It is honest rather than patient. What a request ends with, beside 0 and what the
  * server itself answered (-EIO, -ENOSPC, ...):
- *	-ENOTCONN   never sent: there is no connection, one attempt was made
+ *	-ENOTCONN   never sent: there is no connection, one attempt was made; or a write
+ *	            or trim, and the label has not been read since the last loss
  *	-ECONNRESET sent, the server closed the connection: it has done it or never will
  *	-ETIMEDOUT  sent, no answer for NBD_SILENT_MS, so we closed: a server that was
  *	            only stopped may still do it, even after what is sent later
@@ -27,7 +28,7 @@
 
 enum nbd_state {
 	NBD_UP,
-	NBD_DOWN,   /* no connection, or none that answers */
+	NBD_DOWN, /* no connection, none that answers, or the label was not read yet */
 	NBD_REBORN, /* it answers, but is not the one that has our pages */
 };
 
@@ -37,7 +38,7 @@ const char *nbd_tier_state_name(const struct tier *t);
 uint64_t nbd_tier_losses(const struct tier *t); /* of connections, since the open */
 const struct nbd_export *nbd_tier_export(const struct tier *t);
 
-/* What the label's reader has found. */
+/* What the label's reader has found; with it an export that was down is up again. */
 void nbd_tier_label(struct tier *t, bool ours);
 
 #endif

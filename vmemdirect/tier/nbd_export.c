@@ -295,6 +295,17 @@ void nbd_export_release(const struct nbd_export *x)
 	struct call c;
 	int r = dial(&c, x);
 
+	if (!r)
+		r = transfer(&c, page, false);
+	if (!r && !nbd_export_labelled(x, page)) {
+		log_warn("%s: made anew meanwhile, nothing there is ours: it stays as "
+			 "it "
+			 "is",
+			 x->url);
+		nbd_close(c.h);
+		return;
+	}
+	memset(page, 0, sizeof(page));
 	if (!r && nbd_can_trim(c.h) == 1)
 		r = discard_all(&c);
 	if (!r)

@@ -91,6 +91,8 @@ static int add_ssd(const struct tier_cfg *cfg, struct spill_places *p)
 	x->nr_slots = most / TIER_PAGE_SIZE;
 	if (x->nr_slots > cfg->nr_pages)
 		x->nr_slots = cfg->nr_pages;
+	if (x->nr_slots > SPILL_SLOTS_MAX)
+		x->nr_slots = SPILL_SLOTS_MAX;
 	if (strlen(cfg->path) >= sizeof(x->path))
 		return -ENAMETOOLONG;
 	strcpy(x->path, cfg->path);
@@ -142,8 +144,8 @@ static int add_export(const struct spill_cfg *s, const char *url,
 	if (r < 0)
 		return r;
 	x->nr_slots = x->export.nr_pages;
-	if (x->nr_slots > UINT64_C(1) << SPILL_SLOT_BITS)
-		x->nr_slots = UINT64_C(1) << SPILL_SLOT_BITS;
+	if (x->nr_slots > SPILL_SLOTS_MAX)
+		x->nr_slots = SPILL_SLOTS_MAX;
 	p->nr++;
 	return 0;
 }

@@ -51,6 +51,7 @@ struct warden {
 	int64_t up_ms;            /* when it was there last */
 	struct tier_io look;
 	uint8_t *label; /* borrowed: a page of the keeper's buffer */
+	uint64_t life;  /* losses when it was asked for: what it says is of that life */
 	bool looking, cannot_trim;
 	unsigned int under_way;
 	struct trim trim[TRIMS];
@@ -96,7 +97,7 @@ static void looked(struct tier_io *io)
 
 	w->under_way--;
 	w->looking = false;
-	if (!io->result)
+	if (!io->result && w->life == nbd_tier_losses(tier))
 		nbd_tier_label(tier,
 			       nbd_export_labelled(nbd_tier_export(tier), io->buf));
 }
@@ -105,6 +106,7 @@ static void look(struct warden *w)
 {
 	if (w->looking)
 		return;
+	w->life = nbd_tier_losses(w->k->t->place[w->place]);
 	w->look = (struct tier_io){ .buf = w->label, .nr_pages = 1, .done = looked };
 	w->looking = !submit(w, &w->look);
 }

@@ -607,8 +607,7 @@ static bool plausible(const struct file_header *h, uint64_t bytes)
 	    p->nr_pages > (bytes - HEADER) / 8)
 		return false;
 	for (unsigned int i = 0; i < p->nr; i++)
-		if (!p->place[i].nr_slots ||
-		    p->place[i].nr_slots > UINT64_C(1) << SPILL_SLOT_BITS ||
+		if (!p->place[i].nr_slots || p->place[i].nr_slots > SPILL_SLOTS_MAX ||
 		    p->place[i].export.addr_len > sizeof(struct sockaddr_storage))
 			return false;
 	return bytes >= file_bytes(p);

@@ -27,6 +27,7 @@
 #define SPILL_PLACES_MAX 17 /* the SSD and 16 exports */
 #define SPILL_COPIES_MAX 2
 #define SPILL_SLOT_BITS  27 /* 512 GiB a place */
+#define SPILL_SLOTS_MAX  (UINT64_C(1) << SPILL_SLOT_BITS)
 #define SPILL_PATH_MAX   256
 
 /* One copy: place and slot; 0 is none. */
