@@ -249,10 +249,10 @@ class Daemon:
                       name=self.name, wait=wait)
 
 
-def refused(*options, name="t", env=None, argv=None):
-    """Runs an attach that has to fail; returns what it said."""
+def refused(*options, name="t", env=None, argv=None, status=(1, 2)):
+    """Runs an attach that has to fail, with one of these statuses; returns what it said."""
     done = subprocess.run(argv or attach_argv(*options, name=name), stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, text=True, timeout=120,
                           env={**os.environ, **(env or {})})
-    check(done.returncode in (1, 2), f"status {done.returncode}: {done.stdout}")
+    check(done.returncode in status, f"status {done.returncode}: {done.stdout}")
     return done.stdout

@@ -211,6 +211,16 @@ static int prepare(struct daemon *d, const struct config *cfg)
 	return r < 0 ? r : listen_for_metrics(d, cfg);
 }
 
+/* A VM that waits for a resume which failed for a reason that may pass. */
+#define EXIT_VM_WAITS 3
+
+static int failed_attach(const struct vm *v, int r)
+{
+	bool for_good = r == -ESTALE || r == -ESRCH || r == -ENOENT || r == -EPROTO;
+
+	return v->cfg.resume && !for_good ? EXIT_VM_WAITS : 1;
+}
+
 static int do_attach(int argc, char **argv)
 {
 	struct daemon d = { 0 };
@@ -227,7 +237,7 @@ static int do_attach(int argc, char **argv)
 	if (r < 0) {
 		httpd_stop(d.metrics);
 		loop_free(d.loop);
-		return 1;
+		return failed_attach(&d.vm, r);
 	}
 	if (d.vm.cfg.resume)
 		receive_resume(&d.vm);

@@ -45,6 +45,13 @@ static int make_dir(const char *path)
 /* Where the spill tier keeps which page lies where. */
 #define PLACES_FILE "places"
 
+static const struct tier_ops *kind_of_tier(const struct config *c)
+{
+	return c->null_tier    ? &tier_null_ops
+	       : c->spill_tier ? &tier_spill_ops
+			       : &tier_ssd_ops;
+}
+
 static int open_tier(struct vm *v)
 {
 	const struct config *c = &v->cfg;
@@ -67,10 +74,7 @@ static int open_tier(struct vm *v)
 	};
 
 	snprintf(places, sizeof(places), "%s/" PLACES_FILE, v->dir);
-	return tier_open(c->null_tier    ? &tier_null_ops
-			 : c->spill_tier ? &tier_spill_ops
-					 : &tier_ssd_ops,
-			 &cfg, &v->tier);
+	return tier_open(kind_of_tier(c), &cfg, &v->tier);
 }
 
 const char *vm_where(const struct vm *v)
@@ -93,8 +97,12 @@ static int refuse_orphan(const struct vm *v, const char *path)
 		log_err("%s: it is attached already", v->cfg.name);
 		return r;
 	}
-	if (r < 0)
-		return 0; /* none, or not ours: replaced */
+	if (r == -ENOENT || r == -EPROTO)
+		return 0; /* none, or not ours, or never finished: replaced */
+	if (r < 0) {
+		log_err("%s: %s", path, strerror(-r));
+		return r;
+	}
 	if (atomic_load(&t.header->attached) &&
 	    !proc_start_time(t.header->guest.pid, &start) &&
 	    start == t.header->guest.start_time) {
@@ -122,13 +130,14 @@ static int create_journal(struct vm *v)
 		return r;
 	}
 	snprintf(v->table.header->tier, sizeof(v->table.header->tier), "%s",
-		 v->tier->ops->name);
+		 kind_of_tier(&v->cfg)->name);
 	snprintf(v->table.header->tier_path, sizeof(v->table.header->tier_path), "%s",
 		 v->cfg.ssd);
 	snprintf(v->table.header->qmp_path, sizeof(v->table.header->qmp_path), "%s",
 		 v->cfg.qmp);
 	snprintf(v->table.header->source_qmp_path,
 		 sizeof(v->table.header->source_qmp_path), "%s", v->cfg.source_qmp);
+	atomic_store(&v->table.header->untold, v->cfg.force && !v->pin);
 	return 0;
 }
 
@@ -177,7 +186,9 @@ static bool was_killed(struct vm *v)
 
 static int open_new(struct vm *v)
 {
-	struct attach_cfg a = { .force = v->cfg.force, .pin_check = v->pin };
+	struct attach_cfg a = { .force = v->cfg.force,
+				.pin_check = v->pin,
+				.exact = v->cfg.receive };
 	char path[sizeof(v->dir) + 16];
 	int r;
 
@@ -203,9 +214,10 @@ static int open_new(struct vm *v)
 	r = attach_open(&a, &v->guest);
 	if (r < 0)
 		return r;
-	r = open_tier(v);
+	/* Its lock first: of two that begin at once, one takes the tier. */
+	r = create_journal(v);
 	if (!r)
-		r = create_journal(v);
+		r = open_tier(v);
 	if (!r)
 		r = start_pager(v);
 	if (r < 0)
@@ -250,6 +262,7 @@ static int open_tier_again(struct vm *v)
 
 static int open_again(struct vm *v)
 {
+	struct attach_cfg a = { .nr_want = 0 };
 	const struct page_header *h;
 	char path[sizeof(v->dir) + 16];
 	int r;
@@ -284,7 +297,11 @@ static int open_again(struct vm *v)
 	v->cfg.ssd[sizeof(v->cfg.ssd) - 1] = v->cfg.qmp[sizeof(v->cfg.qmp) - 1] = 0;
 	v->cfg.ram_bytes = h->limit_pages << GUEST_PAGE_SHIFT;
 	v->cfg.pid = v->guest.pid;
+	a.pin_check = v->pin;
+	a.force = v->cfg.force || atomic_load(&h->untold);
 	r = attach_resume(&v->guest);
+	if (!r)
+		r = attach_check_pins(&v->guest, &a);
 	if (!r)
 		r = open_tier_again(v);
 	if (!r)

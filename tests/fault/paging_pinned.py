@@ -7,7 +7,7 @@ import os
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), ".."))
-from libpaging import T, Daemon, Paged, Skip, check, main, refused, test  # noqa: E402
+from libpaging import B, STATE, T, Daemon, Paged, Skip, check, main, refused, test  # noqa: E402
 
 METHOD = os.environ.get("PIN_METHOD", "auto")
 RAM = ("--ram", "8M")
@@ -67,6 +67,37 @@ def o_direct():
     if available() != "off":
         daemon = Daemon("--pid", str(process.pid), *RAM, *SSD, "--pin", METHOD)
         daemon.detach()
+    process.quit()
+
+
+@test("a daemon that can tell pinned pages no more does not go on with a disk opened O_DIRECT, and is tried again")
+def told_no_more():
+    if available() == "off":
+        raise Skip("pinned pages cannot be told here: neither BPF nor kcore")
+    process = Paged("--odirect", os.environ.get("ODIRECT", f"{T}/disk"), size="32M")
+    process.expect("fill")
+    daemon = Daemon("--pid", str(process.pid), *RAM, *SSD, "--pin", METHOD)
+    daemon.wait_squeezed()
+    daemon.kill()
+    resume = [f"{B}/vmemdirect", "attach", "--state", STATE, "--resume", "t"]
+    said = refused(argv=[*resume, "--pin", "off"], status=(3,))
+    check("O_DIRECT" in said and "--force" in said, said)
+    daemon = daemon.resume()
+    process.expect("verify")
+    daemon.detach()
+    process.quit()
+
+
+@test("attached by --force without the check it is resumed without")
+def forced():
+    process = Paged("--odirect", os.environ.get("ODIRECT", f"{T}/disk"), size="32M")
+    process.expect("fill")
+    daemon = Daemon("--pid", str(process.pid), *RAM, *SSD, "--pin", "off", "--force")
+    daemon.wait_squeezed()
+    daemon.kill()
+    daemon = Daemon(argv=[f"{B}/vmemdirect", "attach", "--state", STATE, "--resume", "t", "--pin", "off"])
+    process.expect("verify")
+    daemon.detach()
     process.quit()
 
 

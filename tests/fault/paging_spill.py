@@ -75,6 +75,19 @@ def taken():
     finish(process, daemon, host)
 
 
+@spilled("a paged VM is not attached once more from elsewhere, and its export stays as it is")
+def elsewhere():
+    host = SubHost()
+    process, daemon = paged(*host.spill())
+    wait_rested(daemon)
+    argv = [f"{B}/vmemdirect", "attach", "--state", f"{T}/elsewhere", "--name", "t", "--pid", str(process.pid), *RAM,
+            *host.spill()]
+    said = refused(argv=argv)
+    check("has a userfaultfd already" in said, said)
+    process.expect("verify")
+    finish(process, daemon, host)
+
+
 @spilled("an export that holds something else, as a guest's swap area, is refused and not touched", tsan=False)
 def foreign():
     host = SubHost()

@@ -7,11 +7,12 @@ import os
 import signal
 import socket
 import struct
+import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), ".."))
 from libmigrate import ODD, Receive, destination, qmp, source  # noqa: E402
-from libpaging import B, STATE, check, main, spawn, test, wait_until  # noqa: E402
+from libpaging import B, STATE, T, check, main, spawn, test, wait_until  # noqa: E402
 
 # Little device state, so that all of it fits into the sockets while a QEMU is stopped.
 SMALL = ("-machine", "suppress-vmdesc=on")
@@ -133,6 +134,16 @@ def mapped_ram():
     src.migrate_to(receive.port)
     receive.wait_migrated()
     only_destination(src, dst)
+
+
+@test("two backends of one size: pages could be mixed up, so nothing is received")
+def twins():
+    dst = destination(mib=64, work_mib=16, accesses=1,
+                      options=["-object", "memory-backend-memfd,id=mem1,size=65536K,share=on"])
+    done = subprocess.run([f"{B}/vmemdirect", "receive", "--listen", "tcp:127.0.0.1:0", "--qmp", dst.qmp, "--memdev", "mem0",
+                           "--ram", "16M", "--ssd", f"{T}/twins.swap", "--name", "twins", "--state", STATE],
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120)
+    check(done.returncode == 1 and "Give the backends different sizes" in done.stdout, done.stdout)
 
 
 @test("what is no migration, or of another VM, is refused, and the destination still waits")

@@ -121,6 +121,14 @@ static void drop(struct candidates *c, unsigned int i)
 		(c->nr - i) * sizeof(c->vma_end[0]));
 }
 
+static bool has_twin(const struct candidates *c, unsigned int i)
+{
+	for (unsigned int j = i + 1; j < c->nr; j++)
+		if (c->b[j].size_bytes == c->b[i].size_bytes)
+			return true;
+	return false;
+}
+
 /* Leaves only what was asked for, with the names asked for. */
 static int pick_wanted(const struct guest *g, struct candidates *c)
 {
@@ -143,6 +151,16 @@ static int pick_wanted(const struct guest *g, struct candidates *c)
 			       want->id,
 			       size_format(want->size_bytes, size, sizeof(size)),
 			       want->id, want->id);
+			return -ENOTSUP;
+		}
+		if (c->cfg->exact && has_twin(c, i)) {
+			vm_err(g,
+			       "two shared memory objects of %s: which is %s cannot be "
+			       "told, and pages that come in must not be mixed up. "
+			       "Give "
+			       "the backends different sizes",
+			       size_format(want->size_bytes, size, sizeof(size)),
+			       want->id);
 			return -ENOTSUP;
 		}
 		got.b[got.nr] = c->b[i];
@@ -375,6 +393,11 @@ fail:
 }
 
 /* ---- again, after a restart ---- */
+
+int attach_check_pins(const struct guest *g, const struct attach_cfg *cfg)
+{
+	return refuse_unpinnable(g, cfg);
+}
 
 static int same_object(const struct guest_block *b, const struct proc_map *m)
 {

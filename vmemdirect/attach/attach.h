@@ -26,6 +26,7 @@ struct attach_cfg {
 	struct attach_want want[GUEST_BLOCKS_MAX];
 	bool pin_check; /* pinned pages can be told, so O_DIRECT is safe */
 	bool force;     /* go on where only safety speaks against it */
+	bool exact; /* backends of one size are refused: which is which is not known */
 };
 
 /* Fills *ret. -ENOTSUP: refused, the log says why; other -errno: logged too. */
@@ -47,6 +48,10 @@ bool attach_may_be_swapped(const struct guest *g);
  * another one, or has lost the userfaultfd.
  */
 int attach_resume(struct guest *g);
+
+/* And may it go on so? -ENOTSUP, said: a disk is O_DIRECT, pinned pages cannot be told any
+ * more, and nobody has said --force. */
+int attach_check_pins(const struct guest *g, const struct attach_cfg *cfg);
 
 /* Closes the userfaultfd inside the process too: an ordinary process again. The pager
  * must have brought back every page and unregistered. */

@@ -103,6 +103,25 @@ int proc_map_named(pid_t pid, const char *path, struct proc_map *ret)
 	return r < 0 ? r : r ? 0 : -ENOENT;
 }
 
+int proc_is_watched(pid_t pid, uint64_t start)
+{
+	_cleanup_file_ FILE *f = open_of(pid, "smaps");
+	_cleanup_free_ char *line = NULL;
+	struct proc_map m;
+	bool here = false;
+	size_t size = 0;
+
+	if (!f)
+		return open_error();
+	while (getline(&line, &size, f) > 0) {
+		if (proc_parse_map(line, &m))
+			here = m.start == start;
+		else if (here && !strncmp(line, "VmFlags:", 8))
+			return strstr(line, " um") || strstr(line, " uw");
+	}
+	return 0;
+}
+
 int proc_start_time(pid_t pid, uint64_t *ret_ticks)
 {
 	_cleanup_file_ FILE *f = open_of(pid, "stat");

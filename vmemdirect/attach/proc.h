@@ -31,6 +31,10 @@ int proc_each_map(pid_t pid, int (*fn)(const struct proc_map *m, void *arg), voi
 /* The first mapping with this path. -ENOENT. */
 int proc_map_named(pid_t pid, const char *path, struct proc_map *ret);
 
+/* Is the mapping that begins there registered with a userfaultfd? 1, 0, or -errno. The kernel
+ * walks all of the process's memory for the answer. */
+int proc_is_watched(pid_t pid, uint64_t start);
+
 /* Start of the process, clock ticks since boot: pid and this name it for ever. */
 int proc_start_time(pid_t pid, uint64_t *ret_ticks);
 

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/sysmacros.h>
 #include <sys/utsname.h>
 #include <sys/vfs.h>
 
@@ -46,7 +47,7 @@ static void mount_huge(uint64_t dev, char *ret, size_t len)
 	ret[0] = 0;
 	while (f && fgets(line, sizeof(line), f)) {
 		if (sscanf(line, "%*d %*d %u:%u", &major, &minor) != 2 ||
-		    (((uint64_t)major << 8 | minor) != dev))
+		    makedev(major, minor) != dev)
 			continue;
 		opt = strstr(line, "huge=");
 		if (opt)
@@ -196,9 +197,7 @@ int refuse_swap(const struct guest *g)
 /* ---- what else reaches into the memory ---- */
 
 struct fd_scan {
-	const struct guest *g;
-	const struct attach_cfg *cfg;
-	unsigned int vfio, o_direct, vhost_scsi;
+	unsigned int vfio, o_direct, vhost_scsi, userfaultfd;
 	char o_direct_path[PROC_PATH_MAX];
 };
 
@@ -210,6 +209,8 @@ static int look_at_fd(const struct proc_fd *f, void *arg)
 		s->vfio++;
 	if (!strcmp(f->path, "/dev/vhost-scsi"))
 		s->vhost_scsi++;
+	if (strstr(f->path, "[userfaultfd]"))
+		s->userfaultfd++;
 	if (f->o_direct) {
 		s->o_direct++;
 		snprintf(s->o_direct_path, sizeof(s->o_direct_path), "%s", f->path);
@@ -217,44 +218,90 @@ static int look_at_fd(const struct proc_fd *f, void *arg)
 	return 0;
 }
 
-static int refuse_fds(const struct guest *g, const struct attach_cfg *cfg)
+static int scan_fds(const struct guest *g, struct fd_scan *s)
 {
-	struct fd_scan s = { .g = g, .cfg = cfg };
-	int r = proc_each_fd(g->pid, look_at_fd, &s);
+	int r = proc_each_fd(g->pid, look_at_fd, s);
 
-	if (r < 0) {
-		vm_err(g, "cannot look at its descriptors: %s", strerror(-r));
+	if (r >= 0)
+		return 0;
+	vm_err(g, "cannot look at its descriptors: %s", strerror(-r));
+	return -ENOTSUP;
+}
+
+static int refuse_vfio(const struct guest *g, const struct fd_scan *s)
+{
+	if (!s->vfio)
+		return 0;
+	vm_err(g, "a device is passed through (VFIO): all of the memory is pinned for "
+		  "it. Remove the device; such a VM cannot be paged");
+	return -ENOTSUP;
+}
+
+static int refuse_untold(const struct guest *g, const struct fd_scan *s,
+			 const struct attach_cfg *cfg)
+{
+	const char *what = s->o_direct ? s->o_direct_path : "vhost-scsi";
+
+	if ((!s->o_direct && !s->vhost_scsi) || cfg->pin_check)
+		return 0;
+	if (cfg->force) {
+		vm_warn(g,
+			"%s is opened with O_DIRECT and pinned pages cannot be told "
+			"here: --force, so disk reads may be LOST",
+			what);
+		return 0;
+	}
+	vm_err(g,
+	       "%s is opened with O_DIRECT and pinned pages cannot be told on this "
+	       "host (neither BPF nor /proc/kcore can be used): a disk read under way "
+	       "could be lost. Use cache=writeback, or --force for VMs whose disks "
+	       "stay idle",
+	       what);
+	return -ENOTSUP;
+}
+
+/*
+ * Asked before anything is taken for the VM (its swap file, exports that bear its name): they
+ * may hold its pages. (A descriptor alone is what an attach that was killed has left.)
+ */
+static int refuse_watched(const struct guest *g, const struct fd_scan *s)
+{
+	for (unsigned int i = 0; s->userfaultfd && i < g->nr_blocks; i++) {
+		if (proc_is_watched(g->pid, g->block[i].hva) != 1)
+			continue;
+		vm_err(g,
+		       "%s has a userfaultfd already: another vmemdirect pages it, "
+		       "with another --state or --name, or did and was killed "
+		       "(vmemdirect attach --resume), or QEMU itself receives it by "
+		       "post-copy",
+		       g->block[i].name);
 		return -ENOTSUP;
 	}
-	if (s.vfio) {
-		vm_err(g, "a device is passed through (VFIO): all of the memory is "
-			  "pinned for "
-			  "it. Remove the device; such a VM cannot be paged");
-		r = -ENOTSUP;
-	}
-	if ((s.o_direct || s.vhost_scsi) && !cfg->pin_check) {
-		const char *what = s.o_direct ? s.o_direct_path : "vhost-scsi";
+	return 0;
+}
 
-		if (cfg->force) {
-			vm_warn(g,
-				"%s is opened with O_DIRECT and pinned pages cannot be "
-				"told "
-				"here: --force, so disk reads may be LOST",
-				what);
-			return r;
-		}
-		vm_err(g,
-		       "%s is opened with O_DIRECT and pinned pages cannot be told on "
-		       "this "
-		       "host (neither BPF nor /proc/kcore can be used): a disk read "
-		       "under way "
-		       "could be lost. Use cache=writeback, or --force for VMs whose "
-		       "disks "
-		       "stay idle",
-		       what);
+static int refuse_fds(const struct guest *g, const struct attach_cfg *cfg)
+{
+	struct fd_scan s = { 0 };
+	int r = scan_fds(g, &s);
+
+	if (r < 0)
+		return r;
+	if (refuse_vfio(g, &s) < 0)
 		r = -ENOTSUP;
-	}
+	if (refuse_untold(g, &s, cfg) < 0)
+		r = -ENOTSUP;
+	if (refuse_watched(g, &s) < 0)
+		r = -ENOTSUP;
 	return r;
+}
+
+int refuse_unpinnable(const struct guest *g, const struct attach_cfg *cfg)
+{
+	struct fd_scan s = { 0 };
+	int r = scan_fds(g, &s);
+
+	return r < 0 ? r : refuse_untold(g, &s, cfg);
 }
 
 struct map_scan {

@@ -13,8 +13,12 @@
  * 0 or -ENOTSUP. `fd` is the open object. */
 int refuse_object(const struct guest *g, const struct guest_block *b, int fd);
 
-/* About the process and the host: swap, VFIO, vhost-user, O_DIRECT. 0 or -ENOTSUP. */
+/* About the process and the host: swap, VFIO, vhost-user, O_DIRECT, a userfaultfd that is
+ * there. 0 or -ENOTSUP. */
 int refuse_process(const struct guest *g, const struct attach_cfg *cfg);
+
+/* Of that, whether disks may write into memory unseen (O_DIRECT without the pin check). */
+int refuse_unpinnable(const struct guest *g, const struct attach_cfg *cfg);
 
 /* The host's swap alone: 0 or -ENOTSUP; and the question without a word. */
 int refuse_swap(const struct guest *g);

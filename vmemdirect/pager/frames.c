@@ -182,10 +182,11 @@ static void find_by_touch(struct frames *f, const struct guest_block *b,
 	uint64_t to = (pfn[n - 1] - b->first_pfn + 1 + AROUND) / AROUND * AROUND;
 	uint64_t own[WINDOW];
 
+	/* (Where a page was discarded and its tmpfs is full, a touch would be SIGBUS.) */
 	for (unsigned int i = 0; i < n; i++)
 		if (!frame[i])
-			(void)*(volatile uint8_t *)(object + ((pfn[i] - b->first_pfn)
-							      << GUEST_PAGE_SHIFT));
+			madvise(object + ((pfn[i] - b->first_pfn) << GUEST_PAGE_SHIFT),
+				GUEST_PAGE_SIZE, MADV_POPULATE_READ);
 	read_window(f->own_pagemap, (uintptr_t)object + (at << GUEST_PAGE_SHIFT), pfn,
 		    n, own);
 	for (unsigned int i = 0; i < n; i++)

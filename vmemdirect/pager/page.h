@@ -96,6 +96,8 @@ struct page_header {
 	 * run again yet (order.h). What is added stands here, at the end: in a journal
 	 * that is older it is zero, and `version` stays. */
 	_Atomic uint32_t stopped;
+	/* Attached by --force although pinned pages could not be told. */
+	_Atomic uint32_t untold;
 };
 
 struct page_table {
