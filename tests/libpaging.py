@@ -96,13 +96,13 @@ def spawn(argv, **kwargs):
     return child
 
 
-def wait_until(condition, what, seconds=120, alive=None):
-    """Only for what gives no event."""
+def wait_until(condition, what, seconds=120, alive=None, pause=0.01):
+    """Only for what gives no event. `pause`: seconds between looks, for those that cost something."""
     end = time.monotonic() + seconds
     while not condition():
         check(time.monotonic() < end, f"{what}: not within {seconds} s")
         check(alive is None or alive.poll() is None, f"{what}: the process has ended")
-        time.sleep(0.01)
+        time.sleep(pause)
 
 
 class Paged:

@@ -18,7 +18,8 @@ WORK = int(os.environ.get("WORK", 100))  # per cent of the accesses
 def wait_paged(daemon, faults):
     """Until so many pages more came from the swap file."""
     before = daemon.status()["faults"]["tier"]
-    wait_until(lambda: daemon.status()["faults"]["tier"] > before + faults, f"{faults} faults", alive=daemon.child)
+    wait_until(lambda: daemon.status()["faults"]["tier"] > before + faults, f"{faults} faults", 400, daemon.child,
+               pause=1)  # (a look takes an emulated host's only CPU from the guest)
 
 
 def all_right(line, pages):
@@ -33,7 +34,7 @@ def quarter():
     daemon.wait_squeezed()
     limit = Limit(memory_object(guest.pid), 64 * MIB).start()
     guest.go()
-    wait_paged(daemon, 200 * WORK)
+    wait_paged(daemon, 100 * WORK)
     faults = daemon.status()["faults"]
     guest.go()
     all_right(guest.wait_for("pagework: verified"), 160 * 256)
