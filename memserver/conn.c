@@ -426,10 +426,11 @@ void conn_tick(struct conn *c)
 		return;
 	}
 	atomic_store(&c->poke, false);
-	if (c->phase == CONN_OPEN && c->front->tick) {
+	if (c->phase != CONN_OPEN)
+		return;
+	if (c->front->tick)
 		obey(c, c->front->tick(c, now));
-		conn_settle(c);
-	}
+	conn_settle(c); /* also one that waits for a limit which is gone */
 }
 
 /* ---- what front ends ask for ---- */

@@ -152,6 +152,15 @@ def bandwidth(tap, server):
         for _ in range(300):  # at 1 MiB a second: 75 s
             c.read(0, MIB // 4)
         tap.ok(True, 'and is gone at once, for those connected')
+    with Nbd(server.port) as c:
+        c.go('owing')
+        begun = time.monotonic()
+        c.read(0, 32 * MIB)  # on credit, for half a minute
+        c.post(READ, 0, 4096)
+        memctl(server, 'limit', 'owing', '--bandwidth', 'none')
+        c.reply(4096)
+        passed = time.monotonic() - begun
+        tap.ok(passed < 25, 'for one that has to wait because of it, too', f'{passed} s')
 
 
 def clients(tap):
@@ -305,7 +314,7 @@ def test(tap):
     command_line(tap)
     nvme_port, metrics = free_port(), free_port()
     with Memserver('--export', f'slow=16M,iops={LIMIT}', '--export', 'fast=16M', '--export',
-                   'narrow=16M,bandwidth=1M', '--nvme', f'127.0.0.1:{nvme_port}',
+                   'narrow=16M,bandwidth=1M', '--export', 'owing=32M,bandwidth=1M', '--nvme', f'127.0.0.1:{nvme_port}',
                    '--metrics', f'127.0.0.1:{metrics}') as server:
         exports(tap, server)
         nvme(tap, server, nvme_port)
