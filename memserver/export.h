@@ -127,7 +127,8 @@ int export_renew(struct export *e);
 int export_reclaim(struct export *e, bool force);
 bool export_is_lent(const struct export *e);
 
-/* Brings the account of a lent export up to date with what the borrower stored. */
+/* Brings the account of a lent export up to date with what the borrower stored. Never waits:
+ * while it is being lent or reclaimed the account stays as it was. */
 void export_settle(struct export *e);
 
 /* D. True when [offset, offset + len) lies inside; safe for any values. */

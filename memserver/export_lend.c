@@ -14,6 +14,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
+#include "lib/clock.h"
 #include "memserver/export_priv.h"
 #include "memserver/export_struct.h"
 #include "memserver/pool.h"
@@ -106,6 +107,24 @@ static int reload(struct export *e)
 	return export_find_present(e);
 }
 
+/* What the borrower has refused it refuses for ten times as long as that took, unasked: a
+ * peer that asks again and again has a tenth of its worker's time. */
+#define REST 10
+
+static int take(struct export *e, bool force)
+{
+	uint64_t begun = clock_ns(), now;
+	int r;
+
+	if (!force && begun < e->rest_until_ns)
+		return e->rest_error;
+	r = e->loan.take(e, e->loan.arg, force);
+	now = clock_ns();
+	e->rest_error = r;
+	e->rest_until_ns = r < 0 ? now + REST * (now - begun) : 0;
+	return r;
+}
+
 int export_reclaim(struct export *e, bool force)
 {
 	int r = 0;
@@ -114,7 +133,7 @@ int export_reclaim(struct export *e, bool force)
 		return 0;
 	pthread_mutex_lock(&e->lend_lock);
 	if (atomic_load(&e->lent)) {
-		r = e->loan.take(e, e->loan.arg, force);
+		r = take(e, force);
 		if (r == 0)
 			r = reload(e);
 		if (r == 0)
@@ -133,7 +152,9 @@ void export_settle(struct export *e)
 {
 	if (!atomic_load(&e->lent))
 		return;
-	pthread_mutex_lock(&e->lend_lock);
+	/* Whoever holds it asks the borrower, which may take a second. */
+	if (pthread_mutex_trylock(&e->lend_lock))
+		return;
 	if (atomic_load(&e->lent))
 		settle(e);
 	pthread_mutex_unlock(&e->lend_lock);

@@ -45,9 +45,11 @@ struct export
 	struct account *owner;     /* counted; NULL: nobody has used it yet */
 	uint32_t owner_users;      /* connections of the owner's */
 	struct io_stats *stats;    /* EXPORT_MAX_WORKER of them, touched on use */
-	pthread_mutex_t lend_lock; /* guards `lent` going down and `loan` */
-	_Atomic bool lent;
+	pthread_mutex_t lend_lock; /* guards `lent` going down and the next three */
 	struct export_loan loan;
+	uint64_t rest_until_ns; /* the borrower is not asked again before */
+	int rest_error;         /* it said */
+	_Atomic bool lent;
 	void (*freed)(void *arg);
 	void *freed_arg;
 };

@@ -13,12 +13,14 @@
 
 #include <cmocka.h>
 
+#include "lib/clock.h"
 #include "memserver/export.h"
 #include "memserver/exports.h"
 #include "memserver/pool.h"
 
 #define SIZE (UINT64_C(16) << 20)
 #define PAGE 4096
+#define MS   UINT64_C(1000000)
 
 static char dir[64];
 static struct pool *pool;
@@ -28,7 +30,7 @@ static int file;
 
 /* The borrower. */
 static _Atomic int busy, has_it, overlaps;
-static int given, refused;
+static int given, refused, takes, slow_ms;
 
 static int give(struct export *x, void *arg)
 {
@@ -39,6 +41,8 @@ static int give(struct export *x, void *arg)
 
 static int take(struct export *x, void *arg, bool force)
 {
+	takes++;
+	usleep((useconds_t)slow_ms * 1000);
 	if (atomic_load(&busy) && !force)
 		return -EBUSY;
 	atomic_store(&has_it, 0);
@@ -142,6 +146,27 @@ static void an_attacher_gets_it_back_unless_it_is_used(void **state)
 	export_detach(e);
 }
 
+/* Each take lasts 20 ms: whatever the machine does meanwhile, they are a tenth of the time. */
+static void a_borrower_that_refuses_is_asked_for_a_tenth_of_the_time(void **state)
+{
+	uint64_t begun = clock_ns(), passed;
+	int tries = 0;
+
+	assert_int_equal(export_lend(e, &loan), 0);
+	atomic_store(&busy, 1);
+	slow_ms = 20;
+	takes = 0;
+	do {
+		assert_int_equal(export_reclaim(e, false), -EBUSY);
+		tries++;
+		passed = clock_ns() - begun;
+	} while (passed < 1000 * MS);
+	slow_ms = 0;
+	assert_true(tries > takes);
+	assert_true((uint64_t)(takes - 1) * 200 * MS <= passed);
+	assert_int_equal(export_reclaim(e, true), 0);
+}
+
 static void what_the_borrower_did_is_what_is_read(void **state)
 {
 	assert_int_equal(export_attach(e), 0);
@@ -240,6 +265,7 @@ int main(void)
 		T(who_is_attached_keeps_it),
 		T(a_loan_that_fails_is_none),
 		T(an_attacher_gets_it_back_unless_it_is_used),
+		T(a_borrower_that_refuses_is_asked_for_a_tenth_of_the_time),
 		T(what_the_borrower_did_is_what_is_read),
 		T(the_account_follows_the_borrower),
 		T(a_page_trimmed_under_a_grip_is_a_hole_to_the_borrower),
