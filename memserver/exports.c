@@ -325,7 +325,10 @@ static int grow(struct exports *x, struct export *e, const struct identity *id)
 	return r;
 }
 
-/* Nobody may attach meanwhile, as when it is dropped. */
+/*
+ * Nobody may attach meanwhile, as when it is dropped. Punching takes 50 ms a GiB: workers
+ * that look for other exports do not wait for it. (The list is the main thread's to change.)
+ */
 static int shrink(struct exports *x, struct export *e, const struct identity *id)
 {
 	int r = export_shut(e, false);
@@ -333,8 +336,11 @@ static int shrink(struct exports *x, struct export *e, const struct identity *id
 	if (r < 0)
 		return r;
 	r = identity_store(x->pool, export_name(e), id);
-	if (r == 0)
+	if (r == 0) {
+		pthread_mutex_unlock(&x->lock);
 		r = export_shrink(e, id->size_bytes);
+		pthread_mutex_lock(&x->lock);
+	}
 	export_reopen(e);
 	return r;
 }
