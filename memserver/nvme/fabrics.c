@@ -128,6 +128,10 @@ static uint16_t take_up(struct nvme_queue *q)
 	return status ? status : attach(q);
 }
 
+/* For a discovery controller that asked for no keep-alive: nobody logs in there, and one that is
+ * never looked at would be kept for ever. As Linux's target. */
+#define DISCOVERY_KATO_MS 120000
+
 static uint16_t new_ctrl(struct nvme_queue *q, const struct nvme_connect *cmd,
 			 struct export *e, const struct nvme_connect_data *who)
 {
@@ -135,6 +139,8 @@ static uint16_t new_ctrl(struct nvme_queue *q, const struct nvme_connect *cmd,
 		return NVME_SC_CONNECT_BUSY;
 	q->ctrl->encrypted = conn_is_tls(q->c);
 	q->ctrl->kato_ms = le32toh(cmd->kato_ms);
+	if (!e && !q->ctrl->kato_ms)
+		q->ctrl->kato_ms = DISCOVERY_KATO_MS;
 	q->ctrl->known_genctr = exports_generation(conn_exports(q->c));
 	q->ctrl->known_size = e ? export_size(e) : 0;
 	atomic_store(&q->ctrl->seen_ns, conn_now(q->c));

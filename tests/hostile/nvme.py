@@ -858,6 +858,8 @@ def discovery_door(s):
         for cns in 0, 2, 3, 6, 0x1c:
             refused(q.identify(cns)[0], INVALID_FIELD)
         refused(q.get_log(2, 512)[0], 0x109)
+        kept = q.do(sqe(GET_FEATURES, 1, cdw10=0xf))[0]
+        assert kept.status == 0 and kept.dw0 == 120000, 'it asked for none, and would stay for ever'
         q.cmd(sqe(WRITE, 1, 1))
         refused(q.answer()[0], INVALID_OPCODE)
 
