@@ -305,11 +305,15 @@ static ssize_t nvme_receive(struct conn *c, const uint8_t *data, size_t len)
 	}
 }
 
+/* Log pages and the like that a host asks for and does not read: two of the longest. */
+#define UNSENT_MAX (2 * NVME_MDTS_BYTES)
+
 static _Bool nvme_ready(struct conn *c)
 {
 	struct nvme_queue *q = conn_state(c);
 
-	return !q->job && (q->ctrl || q->connect.state == NVME_REQ_FREE);
+	return !q->job && q->unsent_bytes < UNSENT_MAX &&
+	       (q->ctrl || q->connect.state == NVME_REQ_FREE);
 }
 
 /* ---- life ---- */

@@ -50,6 +50,7 @@ struct nvme_queue {
 	uint32_t nsid;
 	uint16_t qid, size, sqhd;
 
+	uint32_t unsent_bytes; /* of requests' own buffers, in answers not yet sent */
 	struct nvme_req *reqs; /* owned: `size` of them from Connect on */
 	struct nvme_req *free;
 

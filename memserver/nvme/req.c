@@ -40,6 +40,7 @@ static void req_sent(struct conn *c, struct conn_tx *tx)
 	if (req->buf) {
 		free(req->buf);
 		req->buf = NULL;
+		q->unsent_bytes -= req->len;
 	}
 	put_req(q, req);
 }
@@ -180,6 +181,7 @@ void nvme_req_complete_data(struct nvme_queue *q, struct nvme_req *req)
 	req->tx.payload_len = req->len;
 	if (req->buf) {
 		req->tx.data = req->buf;
+		q->unsent_bytes += req->len;
 	} else {
 		req->tx.export = q->export;
 		req->tx.offset = req->offset;

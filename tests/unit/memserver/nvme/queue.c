@@ -586,6 +586,25 @@ static void the_death_of_the_admin_queue_kicks_the_io_queues(void **state)
 	assert_int_equal(export_users(w->e), 1);
 }
 
+static void answers_that_nobody_reads_hold_up_the_next_commands(void **state)
+{
+	struct world *w = *state;
+	struct nvme_cmd cmd = {
+		.opcode = NVME_ADMIN_GET_LOG,
+		.flags = NVME_CMD_PSDT_SGL,
+		.sgl = { .type = NVME_SGL_TRANSPORT, .len = htole32(NVME_MDTS_BYTES) },
+		.cdw10 = htole32(NVME_LOG_CHANGED_NS | (NVME_MDTS_BYTES / 4 - 1) << 16)
+	};
+
+	open_admin(w, NQN, 0);
+	send_cmd(w->admin, &cmd, NULL, 0);
+	assert_true(front_nvme.ready(w->admin));
+	send_cmd(w->admin, &cmd, NULL, 0);
+	assert_false(front_nvme.ready(w->admin));
+	fake_flush(w->admin);
+	assert_true(front_nvme.ready(w->admin));
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 int main(void)
@@ -609,6 +628,7 @@ int main(void)
 		TEST(a_read_of_a_hole_takes_no_memory),
 		TEST(a_write_over_the_quota_has_no_space_and_no_retry),
 		TEST(the_death_of_the_admin_queue_kicks_the_io_queues),
+		TEST(answers_that_nobody_reads_hold_up_the_next_commands),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
