@@ -32,9 +32,9 @@ struct nbd_dial {
 
 /*
  * Connects and negotiates NBD_OPT_GO. 0: *ret_fd is a blocking close-on-exec socket in
- * transmission, h->info is filled; what it has not sent when it is closed is dropped. Else -errno of the connection, -ETIMEDOUT, -EINTR,
- * or of the negotiation (nbd_handshake.h); when the server refused, h->refusal says
- * so. `ret_open` (may be NULL) then takes the socket, still in negotiation, or -1.
+ * transmission, h->info is filled; what it has not sent when it is closed is dropped.
+ * Else -errno of the connection, -ETIMEDOUT, -EINTR, or of the negotiation
+ * (nbd_handshake.h); when the server refused, h->refusal says so. `ret_open` (may be NULL) then takes the socket, still in negotiation, or -1.
  */
 int nbd_dial_go(const struct nbd_dial *d, struct nbd_handshake *h, int *ret_fd,
 		int *ret_open);
