@@ -298,10 +298,7 @@ void nbd_export_release(const struct nbd_export *x)
 	if (!r)
 		r = transfer(&c, page, false);
 	if (!r && !nbd_export_labelled(x, page)) {
-		log_warn("%s: made anew meanwhile, nothing there is ours: it stays as "
-			 "it "
-			 "is",
-			 x->url);
+		log_warn("%s: made anew meanwhile: it stays as it is", x->url);
 		nbd_close(c.h);
 		return;
 	}
