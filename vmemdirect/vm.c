@@ -333,8 +333,10 @@ int vm_open(const struct config *cfg, struct vm *ret)
 		aside_free(ret->aside);
 		pager_free(ret->pager);
 		pin_close(ret->pin);
-		if (!ret->cfg.resume)
+		if (!ret->cfg.resume) {
 			tier_clear(ret->tier);
+			page_table_discard(&ret->table);
+		}
 		tier_close(ret->tier);
 		page_table_close(&ret->table);
 		attach_close(&ret->guest);

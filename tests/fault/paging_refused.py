@@ -80,6 +80,8 @@ def no_room():
     refuse(process, "no room for 64M",
            argv=["unshare", "-m", "sh", "-c", f"mount -t tmpfs -o size=1M none /mnt && exec \"$@\"", "--",
                  *attach_argv("--pid", str(process.pid), *RAM, "--ssd", "/mnt/swap")])
+    journal = f"{STATE}/t/pages"
+    check(not os.path.exists(journal) or os.path.getsize(journal) == 0, "a journal takes memory for nothing")
 
 
 @test("a swap file that another VM uses is refused")

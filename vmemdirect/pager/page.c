@@ -138,6 +138,13 @@ void page_table_close(struct page_table *t)
 	*t = (struct page_table){ .fd = -1 };
 }
 
+void page_table_discard(struct page_table *t)
+{
+	/* (Removed, it could be locked by one who has opened it already.) */
+	if (t->header && ftruncate(t->fd, 0) < 0)
+		t->header->magic[0] = 0;
+}
+
 bool page_move(struct page *p, enum page_state from, enum page_state to, uint32_t set,
 	       uint32_t clear, uint32_t *ret_word)
 {

@@ -115,6 +115,10 @@ int page_table_create(const char *path, const struct guest *g, struct page_table
 /* Opens it again. -ENOENT, -EBUSY, -EPROTO: not a journal of ours. */
 int page_table_open(const char *path, struct page_table *ret);
 
+/* A journal of an attach that came to nothing: it is empty from now on, `t->page` and the header
+ * must not be touched any more. Not made or opened: nothing happens. */
+void page_table_discard(struct page_table *t);
+
 void page_table_close(struct page_table *t); /* keeps the file; zeroed is fine */
 
 static inline uint32_t page_word(const struct page *p)
